@@ -1,0 +1,167 @@
+//! What a step can do. One file an action: its spec, its parameters, `plan` (reads only), `apply` (one operation),
+//! `landed` (for resume) and `undo`. Adding one touches that file and the list in [`all`].
+
+mod spec;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::event::{Landed, Op, OpStatus, Proof, StepStatus};
+pub use spec::{Rule, Scope, Spec};
+
+use crate::cluster::Cx;
+pub use crate::cluster::Problem;
+
+/// A bound step: its parameters are the value itself.
+///
+/// Errors are [`Problem`]s: what happened, to what, what to do next. A `transient` one is tried again by the engine.
+#[async_trait]
+pub trait Action: Send + Sync {
+    /// What would be done. Reads only: the context's client refuses anything else, dry runs excepted.
+    async fn plan(&self, cx: &Cx) -> Result<StepPlan, Problem>;
+
+    /// Carries out one operation, whose intent is on disk. Must send at most one write, to `op.object` and with its UID
+    /// as precondition.
+    async fn apply(&self, cx: &Cx, op: &Op) -> Result<Done, Problem>;
+
+    /// Whether an operation whose outcome is unknown had reached the cluster. `Yes` comes with what apply would have
+    /// returned. Reads only. What only reads or captures is simply done again: the default says no.
+    async fn landed(&self, cx: &Cx, op: &Op) -> Result<(Landed, Option<Done>), Problem> {
+        let _ = (cx, op);
+        Ok((Landed::No, None))
+    }
+
+    /// Takes one applied change back, from what `done` kept of the prior state. Only called when `op.undo` is Automatic.
+    async fn undo(&self, cx: &Cx, op: &Op, done: &Value) -> Result<Done, Problem> {
+        let _ = (cx, done);
+        Err(Problem::internal(format!("{} has no undo", op.summary)))
+    }
+
+    /// What all of the step's operations amount to. The default: verified if every one that gave a proof is, else the
+    /// worst of them.
+    fn conclude(&self, plan_outputs: &Value, done: &[(Op, Done)]) -> Conclusion {
+        Conclusion::of(plan_outputs.clone(), done)
+    }
+}
+
+/// An action's type: its parameters deserialised, with the spec beside.
+pub trait Kind: Action + DeserializeOwned + schemars::JsonSchema + 'static {
+    /// The spec.
+    const SPEC: Spec;
+}
+
+/// What `plan` found.
+#[derive(Debug, Clone, Default)]
+pub struct StepPlan {
+    /// The operations, in order. They must depend only on parameters and on reads.
+    pub ops: Vec<Op>,
+    /// What expressions of later steps may use, as far as it is known before the step runs.
+    pub outputs: Value,
+    /// What the approver should know.
+    pub warnings: Vec<String>,
+    /// What would stop the step: each names the remedy.
+    pub blockers: Vec<String>,
+}
+
+/// What one operation led to.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// What became of it.
+    pub status: OpStatus,
+    /// One line for a person.
+    pub detail: String,
+    /// How far it was shown to be so; None when there is nothing to prove.
+    pub proof: Option<Proof>,
+    /// What undo, resume, `conclude` and later steps need; journaled, never a secret.
+    pub observed: Value,
+}
+
+impl Done {
+    /// A change that was made.
+    pub fn applied(detail: impl Into<String>, proof: Proof, observed: Value) -> Done {
+        Done { status: OpStatus::Applied, detail: detail.into(), proof: Some(proof), observed }
+    }
+
+    /// Something read or captured.
+    pub fn taken(detail: impl Into<String>, proof: Option<Proof>, observed: Value) -> Done {
+        Done { status: OpStatus::Taken, detail: detail.into(), proof, observed }
+    }
+}
+
+/// What a step amounts to.
+#[derive(Debug, Clone)]
+pub struct Conclusion {
+    /// Verified, not proved, refuted.
+    pub status: StepStatus,
+    /// One line for a person.
+    pub summary: String,
+    /// What expressions of later steps may use.
+    pub outputs: Value,
+}
+
+impl Conclusion {
+    /// The worst proof decides; the summary names it.
+    pub fn of(outputs: Value, done: &[(Op, Done)]) -> Conclusion {
+        let mut status = StepStatus::Verified;
+        let mut why = Vec::new();
+        for (_, done) in done {
+            match &done.proof {
+                Some(Proof::Refuted(text)) => {
+                    status = StepStatus::Refuted;
+                    why.insert(0, text.clone());
+                }
+                Some(Proof::Unproved(text)) => {
+                    if status == StepStatus::Verified {
+                        status = StepStatus::Unproved;
+                    }
+                    why.push(text.clone());
+                }
+                Some(Proof::Verified(_)) | None => {}
+            }
+        }
+        let summary = match (why.is_empty(), done.last()) {
+            (false, _) => why.join("; "),
+            (true, Some((_, last))) if done.len() == 1 => last.detail.clone(),
+            (true, _) => format!("{} operations, each checked", done.len()),
+        };
+        Conclusion { status, summary, outputs }
+    }
+}
+
+/// One entry of the list: an action with its parameters' type erased.
+pub struct Entry {
+    /// The spec.
+    pub spec: Spec,
+    /// The JSON Schema of its parameters.
+    pub schema: fn() -> schemars::Schema,
+    /// Parameters to a bound action; the message names the parameter at fault.
+    pub bind: fn(Value) -> Result<Arc<dyn Action>, String>,
+}
+
+fn entry<K: Kind>() -> Entry {
+    Entry {
+        spec: K::SPEC,
+        schema: || {
+            schemars::generate::SchemaSettings::draft2020_12()
+                .with(|s| s.inline_subschemas = true)
+                .into_generator()
+                .into_root_schema_for::<K>()
+        },
+        bind: |with| {
+            serde_json::from_value::<K>(with).map(|k| Arc::new(k) as Arc<dyn Action>).map_err(|e| e.to_string())
+        },
+    }
+}
+
+/// Every action, by name.
+pub fn all() -> Vec<Entry> {
+    vec![]
+}
+
+/// The action of that name.
+pub fn find(name: &str) -> Option<Entry> {
+    all().into_iter().find(|entry| entry.spec.name == name)
+}

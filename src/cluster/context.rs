@@ -1,0 +1,40 @@
+//! What an action is handed: a client that can do no more than it may, the store for evidence, and the run's facts.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::evidence::Store;
+
+/// The run's facts and doors, the same for `plan` and `apply` but for the client's rights.
+#[derive(Clone)]
+pub struct Cx {
+    /// In `plan`, `landed`: refuses every write without `dryRun=All`, and every exec. In `apply` and `undo`: carries the
+    /// intent's Audit-ID.
+    pub client: kube::Client,
+    /// The namespace in force.
+    pub namespace: String,
+    /// The incident's id: `20261123t031245z-pod-compromise-4f2a`, a DNS label of at most 63.
+    pub incident: String,
+    /// The step's id.
+    pub step: String,
+    /// Where evidence goes.
+    pub store: Arc<Store>,
+    /// Now.
+    pub clock: Clock,
+    /// Shows progress: label, bytes so far, bytes expected.
+    pub progress: Arc<dyn Fn(&str, u64, Option<u64>) + Send + Sync>,
+    /// What only a person can give.
+    pub ask: Arc<dyn Ask>,
+}
+
+/// A person's part in a `manual` step.
+pub trait Ask: Send + Sync {
+    /// Shows the instructions; the answer is what was done (and the files attached), or why it was not. None when there
+    /// is nobody to ask.
+    fn manual(
+        &self,
+        step: &str,
+        title: &str,
+        instructions: &str,
+    ) -> Option<Result<(String, Vec<std::path::PathBuf>), String>>;
+}

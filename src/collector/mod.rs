@@ -1,0 +1,1 @@
+//! What runs inside the suspect pod, and the words it speaks with quell.
