@@ -1,8 +1,14 @@
 //! The only door to Kubernetes: connecting, the guard that refuses unplanned writes, the tape of calls, access reviews,
-//! exec streams and waiting.
+//! finding the one pod that is meant.
 
+pub mod access;
+mod connect;
 mod context;
+mod guard;
 mod problem;
+pub mod target;
 
+pub use connect::{Cluster, Options};
 pub use context::{Ask, Cx};
+pub use guard::Tape;
 pub use problem::{Fault, Problem};
