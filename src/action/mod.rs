@@ -1,6 +1,9 @@
 //! What a step can do. One file an action: its spec, its parameters, `plan` (reads only), `apply` (one operation),
 //! `landed` (for resume) and `undo`. Adding one touches that file and the list in [`all`].
 
+mod pod_isolate;
+mod pod_record;
+mod pod_terminate;
 mod spec;
 
 use std::sync::Arc;
@@ -158,7 +161,7 @@ fn entry<K: Kind>() -> Entry {
 
 /// Every action, by name.
 pub fn all() -> Vec<Entry> {
-    vec![]
+    vec![entry::<pod_record::PodRecord>(), entry::<pod_isolate::PodIsolate>(), entry::<pod_terminate::PodTerminate>()]
 }
 
 /// The action of that name.

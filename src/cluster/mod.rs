@@ -6,6 +6,8 @@ mod connect;
 mod context;
 mod guard;
 mod problem;
+pub mod raw;
+pub mod selector;
 pub mod target;
 
 pub use connect::{Cluster, Options};
