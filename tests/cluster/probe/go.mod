@@ -1,0 +1,3 @@
+module quell.dev/tests/cluster/probe
+
+go 1.25.0
