@@ -57,12 +57,14 @@ await() {
   done
 }
 
+not() { ! "$@"; }
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Machines. One is a process that holds a network, mount, PID and UTS namespace. When that process is killed the kernel
 # ends everything in it and undoes its mounts, whatever state it was in.
 
 # What a node's programs expect at fixed places, bound to the machine's own directory.
-PRIVATE=(/etc/cni/net.d /run/containerd /var/lib/cni /var/lib/containerd /var/lib/kubelet /var/log/containers /var/log/pods)
+PRIVATE=(/etc/cni/net.d /run/containerd /run/netns /var/lib/cni /var/lib/containerd /var/lib/kubelet /var/log/containers /var/log/pods)
 
 # `PID START` of the machine's first process; the start time tells it from a later process with the same number.
 machine_identity() { # PID
@@ -356,7 +358,6 @@ clusterDomain: cluster.local
 syncFrequency: 10s
 # The machines share the cgroups of the host, which may be of version 1 and may lack controllers.
 cgroupDriver: cgroupfs
-cgroupRoot: /$NAME-$machine
 cgroupsPerQOS: false
 enforceNodeAllocatable: []
 failCgroupV1: false
@@ -464,30 +465,32 @@ up() {
 
 # Ends whatever there is of the cluster, also of one that came up only half. The kernel does most of it.
 tear_down() {
-  local machine pid entry
+  local machine containers pid
   rm -f "$RUN/ready"
-  for entry in "$RUN"/*/init; do
-    [ -e "$entry" ] || continue
-    machine=$(basename "$(dirname "$entry")")
-    pid=$(machine_pid "$machine") || continue
-    kill -9 "$pid" || true
-    await 30 "the processes of $machine do not end" "" gone "$machine" || true
-  done
   for machine in control "${NODES[@]/#/node-}"; do
-    entry=$(netns "$machine")
-    [ ! -e "/run/netns/$entry" ] || ip netns del "$entry"
-    await 10 "cgroups of $machine stay" "" remove_cgroups "$NAME-$machine" || true
+    # its containers' cgroups are all that outlives a machine's processes and mounts
+    containers=$(ls "$RUN/$machine/run/containerd/io.containerd.runtime.v2.task/k8s.io" 2>/dev/null) || true
+    if pid=$(machine_pid "$machine"); then
+      kill -9 "$pid"
+      await 30 "the processes of $machine do not end" "" not machine_pid "$machine" || true
+    fi
+    [ ! -e "/run/netns/$(netns "$machine")" ] || ip netns del "$(netns "$machine")"
+    # shellcheck disable=SC2086 # one word for each container
+    await 10 "cgroups of $machine stay" "" remove_cgroups $containers || true
     rm -rf "${RUN:?}/$machine"
   done
+  rmdir /sys/fs/cgroup/k8s.io /sys/fs/cgroup/*/k8s.io 2>/dev/null || true # only where nothing else is left
   rm -rf "$PKI" "$RUN/images" "$RUN/netns" "$RUN"/*.kubeconfig "$RUN"/collector.*
   rm -f "$OWNER"
 }
 
-gone() { ! machine_pid "$1"; }
-
-remove_cgroups() { # NAME
-  find /sys/fs/cgroup -maxdepth 2 -type d -name "$1" -exec find {} -depth -type d -exec rmdir {} \; \;
-  [ -z "$(find /sys/fs/cgroup -maxdepth 2 -type d -name "$1")" ]
+remove_cgroups() { # CONTAINER…
+  local container hierarchy
+  for container in "$@"; do
+    for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
+      [ ! -d "$hierarchy/k8s.io/$container" ] || rmdir "$hierarchy/k8s.io/$container" || return
+    done
+  done
 }
 
 down() {
@@ -573,8 +576,6 @@ router_start() {
     await 30 "kube-router does not enforce anything on node-$n" "$(log_of "node-$n" kube-router)" enforces "$n"
   done
 }
-
-not() { ! "$@"; }
 
 fake_nodes() { # N
   command -v kwok >/dev/null || die "KWOK is not built; run $HERE/build.sh --kwok"
