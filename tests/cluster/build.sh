@@ -73,7 +73,7 @@ build() { # COMPONENT
 }
 
 require_go
-export CGO_ENABLED=0 GOFLAGS= GOWORK=off
+export CGO_ENABLED=0 GOFLAGS='' GOWORK=off
 mkdir -p "$CACHE"
 exec 9>"$CACHE/.lock"
 flock -n 9 || { echo "another build is running; waiting for it"; flock 9; }

@@ -18,6 +18,7 @@
 #
 # QUELL_CLUSTER_DIR (/tmp/quell-cluster) holds the cluster's state, QUELL_CLUSTER_NETNS (quell) names its network
 # namespace; with another of each, a second cluster runs beside the first. Programs come from QUELL_CLUSTER_CACHE.
+# shellcheck disable=SC2317 # `await` and `not` run the functions that they are given
 set -euo pipefail
 # shellcheck source=tests/cluster/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -408,6 +409,7 @@ is_up() { [ -e "$RUN/ready" ] && all_running && nodes_ready; }
 
 up() {
   [ "$(id -u)" = 0 ] || die "needs root"
+  [[ $RUN = /* && ${#RUN} -le 60 ]] || die "QUELL_CLUSTER_DIR must be an absolute path of at most 60 characters"
   mkdir -p "$LOG"
   exec 9>"$RUN/lock"
   flock 9
@@ -511,8 +513,13 @@ status() {
       bad=1
     fi
   done
-  (nodes_ready) 2>/dev/null && echo "all nodes are ready" || { echo "not all nodes are ready"; bad=1; }
-  return $bad
+  if (nodes_ready) 2>/dev/null; then
+    echo "all nodes are ready"
+  else
+    echo "not all nodes are ready"
+    bad=1
+  fi
+  return "$bad"
 }
 
 show_env() {
@@ -598,7 +605,9 @@ main() {
   local command=${1:-help}
   [ $# -eq 0 ] || shift
   case $command in
-    up | down | status) "$command" ;;
+    up) up ;;
+    down) down ;;
+    status) status ;;
     env) show_env ;;
     in) inside "$@" ;;
     kubectl) kc "$@" ;;
@@ -610,7 +619,7 @@ main() {
     router-start) router_start ;;
     fake-nodes) fake_nodes "${1:?fake-nodes N}" ;;
     machine-init) machine_init "$1" ;; # not for people: machine_start runs it
-    *) sed -n '2,/^set -/{/^set -/d; s/^# \{0,1\}//p}' "$SELF" >&2; exit 2 ;;
+    *) sed -n '2,/^# shellcheck/{/^# shellcheck/d; s/^# \{0,1\}//p}' "$SELF" >&2; exit 2 ;;
   esac
 }
 

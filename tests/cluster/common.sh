@@ -6,6 +6,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${QUELL_CLUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/quell-cluster}
 
 # Each component is a Go module of ours that pins what it builds.
+# shellcheck disable=SC2034 # both scripts read it
 COMPONENTS=(probe kubernetes etcd kube-router)
 
 module_dir() {
