@@ -1,1 +1,5 @@
-fn main() {}
+//! The `quell` command: parse, run, exit code.
+
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::from(quell::cli::main())
+}

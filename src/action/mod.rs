@@ -1,10 +1,27 @@
 //! What a step can do. One file an action: its spec, its parameters, `plan` (reads only), `apply` (one operation),
 //! `landed` (for resume) and `undo`. Adding one touches that file and the list in [`all`].
 
-mod pod_isolate;
+mod audit_review;
+mod command;
+mod credential_inventory;
+mod credentials_rotate;
+mod fresh_value;
+mod image_provenance;
+mod image_reference;
+#[cfg(test)]
+mod local_tests;
+mod manual;
+mod pod_capture;
+pub mod pod_isolate;
 mod pod_record;
 mod pod_terminate;
+mod program;
+mod secret_consumers;
+mod secret_keeper;
 mod spec;
+mod suspect;
+#[cfg(test)]
+mod test_cx;
 
 use std::sync::Arc;
 
@@ -134,6 +151,15 @@ impl Conclusion {
     }
 }
 
+/// The plan's outputs with what each operation observed laid over them, for actions whose outputs are what they saw.
+fn merged(plan_outputs: &Value, done: &[(Op, Done)]) -> Value {
+    let mut outputs = plan_outputs.as_object().cloned().unwrap_or_default();
+    for (_, done) in done {
+        outputs.extend(done.observed.as_object().cloned().unwrap_or_default());
+    }
+    Value::Object(outputs)
+}
+
 /// One entry of the list: an action with its parameters' type erased.
 pub struct Entry {
     /// The spec.
@@ -161,7 +187,17 @@ fn entry<K: Kind>() -> Entry {
 
 /// Every action, by name.
 pub fn all() -> Vec<Entry> {
-    vec![entry::<pod_record::PodRecord>(), entry::<pod_isolate::PodIsolate>(), entry::<pod_terminate::PodTerminate>()]
+    vec![
+        entry::<pod_record::PodRecord>(),
+        entry::<pod_isolate::PodIsolate>(),
+        entry::<pod_capture::PodCapture>(),
+        entry::<pod_terminate::PodTerminate>(),
+        entry::<audit_review::AuditReview>(),
+        entry::<command::Command>(),
+        entry::<credentials_rotate::CredentialsRotate>(),
+        entry::<image_provenance::ImageProvenance>(),
+        entry::<manual::Manual>(),
+    ]
 }
 
 /// The action of that name.

@@ -286,7 +286,7 @@ impl Action for PodIsolate {
             metadata["annotations"] = json!({ DELETION_COST: "2147483647" });
         }
         api.patch(&op.object.name, &PatchParams::default(), &Patch::Merge(json!({ "metadata": metadata }))).await?;
-        taken_back(cx, op, &api).await
+        taken_back(op, &api).await
     }
 
     fn conclude(&self, plan_outputs: &Value, done: &[(Op, Done)]) -> super::Conclusion {
@@ -522,8 +522,7 @@ async fn verdict(cx: &Cx, op: &Op) -> Result<Done, Problem> {
 }
 
 /// After undo: whether the controller has taken the pod back, or what can't be given back.
-async fn taken_back(cx: &Cx, op: &Op, api: &Api<Pod>) -> Result<Done, Problem> {
-    let _ = cx;
+async fn taken_back(op: &Op, api: &Api<Pod>) -> Result<Done, Problem> {
     let Some(owner) = op.detail["owner"]["uid"].as_str().map(str::to_string) else {
         return Ok(Done::applied(
             format!("labels of {} are as they were", op.object),

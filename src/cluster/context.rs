@@ -22,10 +22,16 @@ pub struct Cx {
     /// Now.
     pub clock: Clock,
     /// Shows progress: label, bytes so far, bytes expected.
-    pub progress: Arc<dyn Fn(&str, u64, Option<u64>) + Send + Sync>,
+    pub progress: Arc<Progress>,
     /// What only a person can give.
     pub ask: Arc<dyn Ask>,
 }
+
+/// Label, bytes so far, bytes expected.
+pub type Progress = dyn Fn(&str, u64, Option<u64>) + Send + Sync;
+
+/// What a person did, with the files that show it; or why it was not done.
+pub type ByHand = Result<(String, Vec<std::path::PathBuf>), String>;
 
 /// A person's part in a `manual` step.
 pub trait Ask: Send + Sync {

@@ -4,6 +4,7 @@
 pub mod access;
 mod connect;
 mod context;
+pub mod exec;
 mod guard;
 mod problem;
 pub mod raw;
@@ -11,6 +12,6 @@ pub mod selector;
 pub mod target;
 
 pub use connect::{Cluster, Options};
-pub use context::{Ask, Cx};
+pub use context::{Ask, ByHand, Cx, Progress};
 pub use guard::Tape;
 pub use problem::{Fault, Problem};

@@ -62,6 +62,49 @@ pub struct Method {
     pub tool: Option<String>,
 }
 
+impl Method {
+    /// quell asked the API server; `reason` says why this way, `asked` what for.
+    pub fn api(reason: impl Into<String>, asked: Vec<String>) -> Method {
+        Method { rung: "api".into(), trust: Trust::ApiServer, reason: reason.into(), argv: asked, tool: Some(tool()) }
+    }
+
+    /// Something on the responder's own machine: `rung` is `command` or `file`.
+    pub fn responder(rung: &str, reason: impl Into<String>, argv: Vec<String>) -> Method {
+        Method { rung: rung.into(), trust: Trust::Responder, reason: reason.into(), argv, tool: Some(tool()) }
+    }
+
+    /// A person said or gave it.
+    pub fn person(reason: impl Into<String>) -> Method {
+        Method {
+            rung: "person".into(),
+            trust: Trust::Person,
+            reason: reason.into(),
+            argv: Vec::new(),
+            tool: Some(tool()),
+        }
+    }
+}
+
+/// Name and version of this program, as [`Method::tool`] has it.
+fn tool() -> String {
+    concat!("quell ", env!("CARGO_PKG_VERSION")).into()
+}
+
+/// What is known of an artifact before its bytes are: all that the caller chooses but the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// One line for a person.
+    pub title: String,
+    /// `application/json`, `text/plain`, …
+    pub media_type: String,
+    /// Where the bytes come from.
+    pub source: Source,
+    /// How they are taken.
+    pub method: Method,
+    /// When the capture began.
+    pub started: OffsetDateTime,
+}
+
 /// Something that was deliberately not taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
@@ -111,4 +154,29 @@ pub struct Artifact {
     /// What was deliberately not taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+}
+
+impl Artifact {
+    /// A complete artifact with nothing left out. What is not so is set afterwards:
+    /// `Artifact { complete: false, truncated: Some(why), ..Artifact::of(label, now, path, size, sha256) }`.
+    pub fn of(label: Label, finished: OffsetDateTime, path: String, size: u64, sha256: String) -> Artifact {
+        let Label { title, media_type, source, method, started } = label;
+        Artifact {
+            path,
+            title,
+            media_type,
+            source,
+            method,
+            started,
+            finished,
+            size,
+            sha256,
+            size_source: None,
+            sha256_source: None,
+            complete: true,
+            truncated: None,
+            warnings: Vec::new(),
+            left_out: Vec::new(),
+        }
+    }
 }

@@ -8,7 +8,7 @@ mod artifact;
 mod op;
 mod record;
 
-pub use artifact::{Artifact, LeftOut, Method, Source, Trust};
+pub use artifact::{Artifact, Label, LeftOut, Method, Source, Trust};
 pub use op::{Call, Estimate, ObjectRef, Op, OpKind, Proof, Risk, Undo};
 pub use record::{
     Actor, AlertRef, ClockCheck, ClusterId, Decision, Event, Landed, NoteLevel, OpStatus, Override, Plan, PlannedStep,

@@ -31,7 +31,6 @@ pub struct Record {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
-#[expect(clippy::large_enum_variant, reason = "one is alive at a time; boxing would only hide the plan's size")]
 pub enum Event {
     /// The first record of every journal.
     Opened {
@@ -98,6 +97,9 @@ pub enum Event {
         uses: String,
         /// Its operations, in order.
         ops: Vec<Op>,
+        /// What the plan already knew of its outputs.
+        #[serde(default, skip_serializing_if = "Value::is_null")]
+        outputs: Value,
     },
     /// On disk before the request leaves.
     Intent {

@@ -83,9 +83,6 @@ pub enum InputKind {
     Text,
 }
 
-/// One entry of `choice`; kept for the schema.
-pub type Choice = String;
-
 /// `alerts[]`: which document, and for each input a path in it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertMapping {

@@ -1,0 +1,371 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_quell_global_optspecs
+    string join \n kubeconfig= context= n/namespace= state-dir= runbook-dir= json q/quiet h/help V/version
+end
+
+function __fish_quell_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_quell_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_quell_using_subcommand
+    set -l cmd (__fish_quell_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c quell -n "__fish_quell_needs_command" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_needs_command" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_needs_command" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_needs_command" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_needs_command" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_needs_command" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_needs_command" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_needs_command" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_needs_command" -s V -l version -d 'Print version'
+complete -c quell -n "__fish_quell_needs_command" -f -a "run" -d 'Run a runbook: plan, approve, act, seal the evidence'
+complete -c quell -n "__fish_quell_needs_command" -f -a "plan" -d 'Show what a run would do; reads only, changes nothing at all'
+complete -c quell -n "__fish_quell_needs_command" -f -a "resume" -d 'Go on with an incident after a crash, an interruption or a missing approval'
+complete -c quell -n "__fish_quell_needs_command" -f -a "undo" -d 'Take an incident\'s containment back, newest change first'
+complete -c quell -n "__fish_quell_needs_command" -f -a "incidents" -d 'List incidents'
+complete -c quell -n "__fish_quell_needs_command" -f -a "status" -d 'Show one incident: steps, what is open, artifacts'
+complete -c quell -n "__fish_quell_needs_command" -f -a "bundle" -d 'Seal evidence, and verify, list, show or extract it offline'
+complete -c quell -n "__fish_quell_needs_command" -f -a "runbook" -d 'Check, list, show and write runbooks, and print the rights they need'
+complete -c quell -n "__fish_quell_needs_command" -f -a "action" -d 'List and explain what steps can do'
+complete -c quell -n "__fish_quell_needs_command" -f -a "collector" -d 'Make the image of quell\'s collector'
+complete -c quell -n "__fish_quell_needs_command" -f -a "completions" -d 'Print a shell\'s completion script'
+complete -c quell -n "__fish_quell_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand run" -l set -d 'An input of the runbook; may be given several times' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -l from-alert -d 'Take the inputs from one Alertmanager or Falco JSON document, by the runbook\'s own mapping ("-" reads it from standard input); the same alert again joins its incident' -r -F
+complete -c quell -n "__fish_quell_using_subcommand run" -l max-bytes -d 'Bytes that one artifact may have; what is longer is cut, and said to be' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -l approve -d 'Approve these steps, whatever their risk' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -l max-risk -d 'What --yes goes up to: read, low, medium, high, destructive' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -l expect-cluster -d 'Refuse any cluster but this one: a context, cluster name, server URL or the UID of kube-system' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -l protect -d 'One more namespace to protect, beside kube-system and its like' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -l max-changes -d 'Objects that one run may change' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -l override -d 'Override a guard (protected-namespace, max-changes, needs, lease); needs --reason' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -l reason -d 'Why; goes into the record' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -l only -d 'Only these steps' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -l skip -d 'All but these steps' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -l start-at -d 'From this step on' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -l bundle-dir -d 'Where the bundle goes; else the working directory, else the incident\'s folder' -r -F
+complete -c quell -n "__fish_quell_using_subcommand run" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand run" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand run" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand run" -s y -l yes -d 'Approve every step up to --max-risk without asking'
+complete -c quell -n "__fish_quell_using_subcommand run" -l dry-run -d 'Stop after the plan (the same as `quell plan`)'
+complete -c quell -n "__fish_quell_using_subcommand run" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand run" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand run" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand plan" -l set -d 'An input of the runbook; may be given several times' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -l from-alert -d 'Take the inputs from one Alertmanager or Falco JSON document, by the runbook\'s own mapping ("-" reads it from standard input); the same alert again joins its incident' -r -F
+complete -c quell -n "__fish_quell_using_subcommand plan" -l max-bytes -d 'Bytes that one artifact may have; what is longer is cut, and said to be' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -l approve -d 'Approve these steps, whatever their risk' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -l max-risk -d 'What --yes goes up to: read, low, medium, high, destructive' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -l expect-cluster -d 'Refuse any cluster but this one: a context, cluster name, server URL or the UID of kube-system' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -l protect -d 'One more namespace to protect, beside kube-system and its like' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -l max-changes -d 'Objects that one run may change' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -l override -d 'Override a guard (protected-namespace, max-changes, needs, lease); needs --reason' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -l reason -d 'Why; goes into the record' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -l only -d 'Only these steps' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -l skip -d 'All but these steps' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -l start-at -d 'From this step on' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand plan" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand plan" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand plan" -s y -l yes -d 'Approve every step up to --max-risk without asking'
+complete -c quell -n "__fish_quell_using_subcommand plan" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand plan" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand plan" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand resume" -l max-bytes -d 'Bytes that one artifact may have' -r
+complete -c quell -n "__fish_quell_using_subcommand resume" -l bundle-dir -d 'Where the bundle goes; else the working directory, else the incident\'s folder' -r -F
+complete -c quell -n "__fish_quell_using_subcommand resume" -l approve -d 'Approve these steps, whatever their risk' -r
+complete -c quell -n "__fish_quell_using_subcommand resume" -l max-risk -d 'What --yes goes up to: read, low, medium, high, destructive' -r
+complete -c quell -n "__fish_quell_using_subcommand resume" -l expect-cluster -d 'Refuse any cluster but this one: a context, cluster name, server URL or the UID of kube-system' -r
+complete -c quell -n "__fish_quell_using_subcommand resume" -l protect -d 'One more namespace to protect, beside kube-system and its like' -r
+complete -c quell -n "__fish_quell_using_subcommand resume" -l max-changes -d 'Objects that one run may change' -r
+complete -c quell -n "__fish_quell_using_subcommand resume" -l override -d 'Override a guard (protected-namespace, max-changes, needs, lease); needs --reason' -r
+complete -c quell -n "__fish_quell_using_subcommand resume" -l reason -d 'Why; goes into the record' -r
+complete -c quell -n "__fish_quell_using_subcommand resume" -l only -d 'Only these steps' -r
+complete -c quell -n "__fish_quell_using_subcommand resume" -l skip -d 'All but these steps' -r
+complete -c quell -n "__fish_quell_using_subcommand resume" -l start-at -d 'From this step on' -r
+complete -c quell -n "__fish_quell_using_subcommand resume" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand resume" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand resume" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand resume" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand resume" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand resume" -s y -l yes -d 'Approve every step up to --max-risk without asking'
+complete -c quell -n "__fish_quell_using_subcommand resume" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand resume" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand resume" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand undo" -l approve -d 'Approve these steps, whatever their risk' -r
+complete -c quell -n "__fish_quell_using_subcommand undo" -l max-risk -d 'What --yes goes up to: read, low, medium, high, destructive' -r
+complete -c quell -n "__fish_quell_using_subcommand undo" -l expect-cluster -d 'Refuse any cluster but this one: a context, cluster name, server URL or the UID of kube-system' -r
+complete -c quell -n "__fish_quell_using_subcommand undo" -l protect -d 'One more namespace to protect, beside kube-system and its like' -r
+complete -c quell -n "__fish_quell_using_subcommand undo" -l max-changes -d 'Objects that one run may change' -r
+complete -c quell -n "__fish_quell_using_subcommand undo" -l override -d 'Override a guard (protected-namespace, max-changes, needs, lease); needs --reason' -r
+complete -c quell -n "__fish_quell_using_subcommand undo" -l reason -d 'Why; goes into the record' -r
+complete -c quell -n "__fish_quell_using_subcommand undo" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand undo" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand undo" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand undo" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand undo" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand undo" -l dry-run -d 'Only show what would be taken back'
+complete -c quell -n "__fish_quell_using_subcommand undo" -s y -l yes -d 'Approve every step up to --max-risk without asking'
+complete -c quell -n "__fish_quell_using_subcommand undo" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand undo" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand undo" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand incidents" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand incidents" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand incidents" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand incidents" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand incidents" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand incidents" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand incidents" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand incidents" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand status" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand status" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand status" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand status" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand status" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand status" -s w -l watch -d 'Go on showing what happens until the run ends'
+complete -c quell -n "__fish_quell_using_subcommand status" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand status" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand status" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and not __fish_seen_subcommand_from seal verify list show extract help" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and not __fish_seen_subcommand_from seal verify list show extract help" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand bundle; and not __fish_seen_subcommand_from seal verify list show extract help" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand bundle; and not __fish_seen_subcommand_from seal verify list show extract help" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and not __fish_seen_subcommand_from seal verify list show extract help" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and not __fish_seen_subcommand_from seal verify list show extract help" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and not __fish_seen_subcommand_from seal verify list show extract help" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and not __fish_seen_subcommand_from seal verify list show extract help" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and not __fish_seen_subcommand_from seal verify list show extract help" -f -a "seal" -d 'Seal an incident\'s journal and artifacts into one tar: the same incident seals to the same bytes'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and not __fish_seen_subcommand_from seal verify list show extract help" -f -a "verify" -d 'Check a bundle offline: name what was changed, added, removed, reordered or truncated'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and not __fish_seen_subcommand_from seal verify list show extract help" -f -a "list" -d 'List a bundle\'s artifacts'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and not __fish_seen_subcommand_from seal verify list show extract help" -f -a "show" -d 'Write one member of a bundle to standard output'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and not __fish_seen_subcommand_from seal verify list show extract help" -f -a "extract" -d 'Unpack a bundle into a new directory: no links, no devices, nothing outside it'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and not __fish_seen_subcommand_from seal verify list show extract help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from seal" -s o -l output -d 'Where the bundle goes' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from seal" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from seal" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from seal" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from seal" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from seal" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from seal" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from seal" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from seal" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from verify" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from verify" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from verify" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from verify" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from verify" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from verify" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from list" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from list" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from list" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from list" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from list" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from list" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from show" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from show" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from show" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from show" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from show" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from show" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from extract" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from extract" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from extract" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from extract" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from extract" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from extract" -l force -d 'Unpack one that does not verify, too'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from extract" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from extract" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from extract" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from help" -f -a "seal" -d 'Seal an incident\'s journal and artifacts into one tar: the same incident seals to the same bytes'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Check a bundle offline: name what was changed, added, removed, reordered or truncated'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from help" -f -a "list" -d 'List a bundle\'s artifacts'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from help" -f -a "show" -d 'Write one member of a bundle to standard output'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from help" -f -a "extract" -d 'Unpack a bundle into a new directory: no links, no devices, nothing outside it'
+complete -c quell -n "__fish_quell_using_subcommand bundle; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -f -a "check" -d 'Report every problem of a runbook at once, with place and suggestion'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -f -a "schema" -d 'Print the JSON Schema that editors use (yaml-language-server)'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -f -a "list" -d 'List the runbooks at hand'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -f -a "show" -d 'Show a runbook: when to use it, inputs, steps'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -f -a "new" -d 'Print the skeleton of a new runbook'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -f -a "rbac" -d 'Print the smallest ClusterRole and Role that a runbook needs'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and not __fish_seen_subcommand_from check schema list show new rbac help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from check" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from check" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from check" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from check" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from check" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from check" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from schema" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from schema" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from schema" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from schema" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from schema" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from schema" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from schema" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from list" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from list" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from list" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from list" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from list" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from list" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from show" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from show" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from show" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from show" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from show" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from show" -l yaml -d 'The YAML itself'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from show" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from new" -s o -l output -d 'Write it there instead of printing it; an existing file is kept' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from new" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from new" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from new" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from new" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from new" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from new" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from new" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from new" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from rbac" -l user -d 'Bind them to this user' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from rbac" -l group -d 'Bind them to this group' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from rbac" -l service-account -d 'Bind them to this service account' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from rbac" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from rbac" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from rbac" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from rbac" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from rbac" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from rbac" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from rbac" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from rbac" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from help" -f -a "check" -d 'Report every problem of a runbook at once, with place and suggestion'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from help" -f -a "schema" -d 'Print the JSON Schema that editors use (yaml-language-server)'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the runbooks at hand'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show a runbook: when to use it, inputs, steps'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from help" -f -a "new" -d 'Print the skeleton of a new runbook'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from help" -f -a "rbac" -d 'Print the smallest ClusterRole and Role that a runbook needs'
+complete -c quell -n "__fish_quell_using_subcommand runbook; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand action; and not __fish_seen_subcommand_from list explain help" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand action; and not __fish_seen_subcommand_from list explain help" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand action; and not __fish_seen_subcommand_from list explain help" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand action; and not __fish_seen_subcommand_from list explain help" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand action; and not __fish_seen_subcommand_from list explain help" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand action; and not __fish_seen_subcommand_from list explain help" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand action; and not __fish_seen_subcommand_from list explain help" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand action; and not __fish_seen_subcommand_from list explain help" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand action; and not __fish_seen_subcommand_from list explain help" -f -a "list" -d 'List all actions'
+complete -c quell -n "__fish_quell_using_subcommand action; and not __fish_seen_subcommand_from list explain help" -f -a "explain" -d 'One action: parameters, rights, outputs, undo, an example'
+complete -c quell -n "__fish_quell_using_subcommand action; and not __fish_seen_subcommand_from list explain help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from list" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from list" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from list" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from list" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from list" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from list" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from explain" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from explain" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from explain" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from explain" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from explain" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from explain" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from explain" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from explain" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from help" -f -a "list" -d 'List all actions'
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from help" -f -a "explain" -d 'One action: parameters, rights, outputs, undo, an example'
+complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -f -a "image" -d 'Pack a static quell-collector binary into an image archive (`ctr images import`, `docker load`, `crane push`)'
+complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -s o -l output -d 'The archive to write' -r -F
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l name -d 'The image\'s name, with a tag' -r
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from help" -f -a "image" -d 'Pack a static quell-collector binary into an image archive (`ctr images import`, `docker load`, `crane push`)'
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand completions" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand completions" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand completions" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand completions" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand completions" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand completions" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand completions" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "run" -d 'Run a runbook: plan, approve, act, seal the evidence'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "plan" -d 'Show what a run would do; reads only, changes nothing at all'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "resume" -d 'Go on with an incident after a crash, an interruption or a missing approval'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "undo" -d 'Take an incident\'s containment back, newest change first'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "incidents" -d 'List incidents'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "status" -d 'Show one incident: steps, what is open, artifacts'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "bundle" -d 'Seal evidence, and verify, list, show or extract it offline'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "runbook" -d 'Check, list, show and write runbooks, and print the rights they need'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "action" -d 'List and explain what steps can do'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "collector" -d 'Make the image of quell\'s collector'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "completions" -d 'Print a shell\'s completion script'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from bundle" -f -a "seal" -d 'Seal an incident\'s journal and artifacts into one tar: the same incident seals to the same bytes'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from bundle" -f -a "verify" -d 'Check a bundle offline: name what was changed, added, removed, reordered or truncated'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from bundle" -f -a "list" -d 'List a bundle\'s artifacts'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from bundle" -f -a "show" -d 'Write one member of a bundle to standard output'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from bundle" -f -a "extract" -d 'Unpack a bundle into a new directory: no links, no devices, nothing outside it'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from runbook" -f -a "check" -d 'Report every problem of a runbook at once, with place and suggestion'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from runbook" -f -a "schema" -d 'Print the JSON Schema that editors use (yaml-language-server)'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from runbook" -f -a "list" -d 'List the runbooks at hand'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from runbook" -f -a "show" -d 'Show a runbook: when to use it, inputs, steps'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from runbook" -f -a "new" -d 'Print the skeleton of a new runbook'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from runbook" -f -a "rbac" -d 'Print the smallest ClusterRole and Role that a runbook needs'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from action" -f -a "list" -d 'List all actions'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from action" -f -a "explain" -d 'One action: parameters, rights, outputs, undo, an example'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from collector" -f -a "image" -d 'Pack a static quell-collector binary into an image archive (`ctr images import`, `docker load`, `crane push`)'

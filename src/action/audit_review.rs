@@ -1,0 +1,454 @@
+//! `audit.review`: what the suspect's service account asked of the API server, from the audit log's own files.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
+
+use super::suspect::Suspect;
+use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
+use crate::audit::{self, Identity, Review, Summary, Window};
+use crate::clock;
+use crate::cluster::Cx;
+use crate::event::{Artifact, Label, LeftOut, Method, ObjectRef, Op, Proof, Risk, Source};
+use crate::evidence::segment;
+
+/// Lines whose bodies were left out that are named one by one.
+const MAX_LEFT_OUT: usize = 100;
+
+/// Parameters of `audit.review`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AuditReview {
+    /// The outputs of a `pod.record` step: its pod's service account and UID are looked for.
+    #[serde(default)]
+    record: Value,
+    /// The account, as `namespace/name` or `system:serviceaccount:namespace:name`. Default: the record's.
+    service_account: Option<String>,
+    /// How far to look back from `until`, in seconds, at most 366 days. Default: 24 hours.
+    #[serde(default = "day")]
+    window: u64,
+    /// Files or folders of the API server's audit log on this machine: one path or a list. Without any, the step says
+    /// that nothing is known.
+    audit_log: Option<Paths>,
+    /// The window's end, RFC 3339. Default: the time at which the step runs.
+    until: Option<String>,
+    /// Silence of every user for longer than this, in seconds, counts as a gap. Default: 300.
+    #[serde(default = "five_minutes")]
+    gap: u64,
+}
+
+/// One path or several.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Paths {
+    /// One file or folder.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+fn day() -> u64 {
+    86_400
+}
+
+fn five_minutes() -> u64 {
+    300
+}
+
+impl Kind for AuditReview {
+    const SPEC: Spec = Spec {
+        name: "audit.review",
+        summary: "Finds the service account's API calls in the audit log, and says which time the log covers",
+        description: "Reads the API server's audit log (JSON lines of audit.k8s.io/v1) from files on this machine, in one \
+            pass and bounded memory. Takes every request of the service account, of anybody impersonating it, and of the \
+            suspect pod's own token; counts each request once. States the time covered, gaps, and damaged lines: where \
+            the log is silent, nothing is claimed. Bodies that may hold Secret values are left out of the slice. What it \
+            can't see: what the audit policy leaves out, an API server whose files were not given, calls to a kubelet, \
+            to etcd or to a cloud's API. Compressed files and EventLists are not read in this version.",
+        risk: Risk::Read,
+        undo: "nothing to undo: it only reads",
+        captures: false,
+        rules: &[],
+        example: "id: audit\ntitle: What did its service account do?\nuses: audit.review\nwith:\n  record: ${{ steps.record.outputs }}\n  window: ${{ inputs.window }}\n  audit-log: ${{ inputs.audit_log }}\n",
+        outputs: &[
+            ("service_account", "the account that was looked for, as the audit log writes it"),
+            ("calls", "number of its requests in the window; null when no log was given"),
+            ("denied", "how many of them were denied"),
+            ("from_pod", "how many were made with a token of the suspect pod itself"),
+            (
+                "notable",
+                "number of requests by kind: secret_reads, secret_writes, exec, proxy, rbac_writes, token_creates, …",
+            ),
+            ("covered", "whether the log covers the whole window without gap or damage"),
+            ("gaps", "the uncovered parts: a list of {from, to}"),
+            ("slice", "path of the artifact with the requests, null without a log"),
+            ("summary", "path of the artifact with the counts, null without a log"),
+        ],
+    };
+}
+
+impl AuditReview {
+    fn paths(&self) -> Vec<PathBuf> {
+        let paths = match &self.audit_log {
+            None => Vec::new(),
+            Some(Paths::One(path)) => vec![path.clone()],
+            Some(Paths::Many(paths)) => paths.clone(),
+        };
+        paths.into_iter().filter(|p| !p.is_empty()).map(PathBuf::from).collect()
+    }
+
+    /// Namespace and name; the error says what to write.
+    fn account(&self, suspect: &Suspect) -> Result<(String, String), String> {
+        let good = |part: &str| {
+            !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c))
+        };
+        let (namespace, name) = match &self.service_account {
+            Some(text) => {
+                let (namespace, name) = match text.strip_prefix("system:serviceaccount:") {
+                    Some(rest) => rest.split_once(':'),
+                    None => text.split_once('/'),
+                }
+                .ok_or("`service-account` must be written `namespace/name`")?;
+                (namespace.to_owned(), name.to_owned())
+            }
+            None => match (&suspect.pod.namespace, &suspect.pod.service_account) {
+                (Some(namespace), Some(name)) => (namespace.clone(), name.clone()),
+                _ => return Err("`record` names no service account: give `service-account: namespace/name`".into()),
+            },
+        };
+        if good(&namespace) && good(&name) {
+            Ok((namespace, name))
+        } else {
+            Err(format!("{namespace:?}/{name:?} can't be a service account's name"))
+        }
+    }
+
+    fn window(&self, now: OffsetDateTime) -> Result<Window, String> {
+        let until = match self.until.as_deref().filter(|t| !t.is_empty()) {
+            None => now,
+            Some(text) => clock::parse(text)
+                .map_err(|e| format!("`until` must be a time as in 2026-11-23T03:12:45Z, not {text:?}: {e}"))?,
+        };
+        if self.window == 0 || self.window > 366 * 86_400 {
+            return Err(format!("`window` must be between a second and 366 days, not {} s", self.window));
+        }
+        let seconds = |s: u64| Duration::seconds(i64::try_from(s).unwrap_or(i64::MAX));
+        let start = until.checked_sub(seconds(self.window)).ok_or("`window` reaches before the year 0")?;
+        Ok(Window { start, until, longest_gap: seconds(self.gap.clamp(1, 366 * 86_400)) })
+    }
+}
+
+#[async_trait]
+impl Action for AuditReview {
+    async fn plan(&self, cx: &Cx) -> Result<StepPlan, Problem> {
+        let suspect = Suspect::read(&self.record);
+        let mut plan = StepPlan::default();
+        let (namespace, name) = match self.account(&suspect) {
+            Ok(account) => account,
+            Err(blocker) => {
+                plan.blockers.push(blocker);
+                return Ok(plan);
+            }
+        };
+        if let Err(blocker) = self.window(cx.clock.now()) {
+            plan.blockers.push(blocker);
+        }
+        let paths = self.paths();
+        let object = ObjectRef {
+            api_version: "v1".into(),
+            kind: "ServiceAccount".into(),
+            namespace: Some(namespace.clone()),
+            name: name.clone(),
+            uid: suspect.pod.service_account_uid.clone().filter(|_| self.service_account.is_none()),
+        };
+        let summary = if paths.is_empty() {
+            plan.warnings.push("no audit log was given: what this account did will not be known".into());
+            "say that its API calls are not known: no audit log was given".to_owned()
+        } else {
+            match audit::find(&paths) {
+                Ok((files, left)) => {
+                    for left in left {
+                        let text = format!("{} is not read: {}", left.path.display(), left.why);
+                        if left.named { plan.blockers.push(text) } else { plan.warnings.push(text) }
+                    }
+                    if files.is_empty() {
+                        plan.blockers.push("`audit-log` holds no file to read".into());
+                    }
+                    let bytes: u64 = files.iter().map(|f| f.size).sum();
+                    format!(
+                        "look for its API calls of {} before {} in {} of audit log ({} bytes)",
+                        span(self.window),
+                        self.until.as_deref().unwrap_or("now"),
+                        count(files.len() as u64, "file"),
+                        bytes
+                    )
+                }
+                Err(problem) => {
+                    let hint = problem.hint.as_deref().map(|h| format!(": {h}")).unwrap_or_default();
+                    plan.blockers.push(format!("{problem}{hint}"));
+                    "look for its API calls in the audit log".to_owned()
+                }
+            }
+        };
+        plan.outputs = json!({ "service_account": format!("system:serviceaccount:{namespace}:{name}") });
+        plan.ops.push(Op::observe(object, summary));
+        Ok(plan)
+    }
+
+    async fn apply(&self, cx: &Cx, op: &Op) -> Result<Done, Problem> {
+        let suspect = Suspect::read(&self.record);
+        let (namespace, name) = self.account(&suspect).map_err(Problem::usage)?;
+        let identity = Identity {
+            username: format!("system:serviceaccount:{namespace}:{name}"),
+            pod_uid: suspect.pod.uid.clone(),
+        };
+        let paths = self.paths();
+        if paths.is_empty() {
+            let why = format!("no audit log was given: what {namespace}/{name} did is not known");
+            let observed = json!({ "calls": null, "covered": false, "slice": null, "summary": null });
+            return Ok(Done::taken(why.clone(), Some(Proof::Unproved(why)), observed));
+        }
+        let at = format!("data/{}", segment(&cx.step));
+        let summary_path = format!("{at}/audit.summary.json");
+        // The summary is written last: where it is whole, so is the slice.
+        if cx.store.finished(&format!("{at}/audit.slice.jsonl")).is_some()
+            && let Some(document) = cx.store.adopt_json(&summary_path)
+        {
+            cx.store.adopt(&format!("{at}/audit.slice.jsonl"));
+            return Ok(done(&document));
+        }
+        let window = self.window(cx.clock.now()).map_err(Problem::usage)?;
+        let task = Task { identity, window, paths, object: op.object.clone(), at, cx: cx.clone() };
+        // Reading a log takes a processor for as long as the disk gives: not on the runtime's own threads.
+        let document = tokio::task::spawn_blocking(move || task.run())
+            .await
+            .map_err(|e| Problem::internal(format!("the audit review ended early: {e}")))??;
+        Ok(done(&document))
+    }
+
+    fn conclude(&self, plan_outputs: &Value, done: &[(Op, Done)]) -> Conclusion {
+        Conclusion::of(super::merged(plan_outputs, done), done)
+    }
+}
+
+/// What the blocking part needs.
+struct Task {
+    identity: Identity,
+    window: Window,
+    paths: Vec<PathBuf>,
+    object: ObjectRef,
+    at: String,
+    cx: Cx,
+}
+
+impl Task {
+    fn run(&self) -> Result<Value, Problem> {
+        let started = self.cx.clock.now();
+        let (files, left) = audit::find(&self.paths)?;
+        let total = files.iter().map(|f| f.size).sum();
+        let mut review = audit::review(files, &self.identity, self.window, &|bytes| {
+            (self.cx.progress)("audit log", bytes, Some(total));
+        })?;
+        let mut summary = Summary::default();
+        let slice = self.slice(&mut review, &mut summary, started)?;
+        let not_read: Vec<_> = left.iter().filter(|l| l.may_hold_events).collect();
+
+        let mut doubts: Vec<String> = review.gaps.iter().map(describe).collect();
+        if review.damaged > 0 {
+            doubts
+                .push(format!("{} could not be read and may be calls of this account", count(review.damaged, "line")));
+        }
+        if !not_read.is_empty() {
+            doubts.push(format!("{} beside was not read", count(not_read.len() as u64, "file or folder")));
+        }
+        if review.not_kept > 0 {
+            doubts
+                .push(format!("{} of this account are beyond the limit of the slice", count(review.not_kept, "line")));
+        }
+        if let Some(why) = &slice.truncated {
+            doubts.push(why.clone());
+        }
+        if review.events > 0 && review.reads == 0 {
+            doubts.push("the log holds no read (get, list, watch) by anybody: its policy does not record reads".into());
+        }
+        let time = |t: Option<OffsetDateTime>| t.map(clock::rfc3339);
+        let (calls, denied) = summary.calls();
+        let document = json!({
+            "account": self.identity.username,
+            "pod_uid": self.identity.pod_uid,
+            "window": { "from": clock::rfc3339(self.window.start), "to": clock::rfc3339(self.window.until) },
+            "calls": calls,
+            "denied": denied,
+            "from_pod": summary.from_suspect_pod(),
+            "notable": summary.notable(),
+            "doubts": doubts,
+            "coverage": {
+                "first_event": time(review.coverage.first),
+                "last_event": time(review.coverage.last),
+                "longest_silence_seconds": self.window.longest_gap.whole_seconds(),
+                "gaps": review.gaps.iter().map(|gap| json!({
+                    "from": clock::rfc3339(gap.from),
+                    "to": clock::rfc3339(gap.to),
+                    "what": describe(gap),
+                })).collect::<Vec<_>>(),
+                "events": review.events,
+                "reads": review.reads,
+                "levels": review.levels,
+                "damaged_lines": review.damaged,
+                "damage": review.damage.iter().map(|d| json!({
+                    "file": review.files[d.file].file.path.display().to_string(),
+                    "line": d.line,
+                    "what": d.what,
+                })).collect::<Vec<_>>(),
+                "files": review.files.iter().map(|f| json!({
+                    "path": f.file.path.display().to_string(),
+                    "bytes": f.bytes,
+                    "events": f.events,
+                    "first_event": time(f.first),
+                    "last_event": time(f.last),
+                })).collect::<Vec<_>>(),
+                "not_read": left.iter().map(|l| json!({
+                    "path": l.path.display().to_string(),
+                    "why": l.why,
+                })).collect::<Vec<_>>(),
+                "blind_to": [
+                    "what the audit policy leaves out",
+                    "an API server whose files were not given: whether there is one can't be told from the files",
+                    "calls straight to a kubelet, to etcd or to a cloud's API",
+                ],
+            },
+            "slice": slice.path,
+            "summary": format!("{}/audit.summary.json", self.at),
+            "requests": summary.json(),
+        });
+        let label = self.label("counts and coverage of the audit log", "application/json", "audit summary", started);
+        self.cx.store.put_json(
+            &format!("{}/audit.summary.json", self.at),
+            label,
+            self.cx.clock,
+            &document,
+            Vec::new(),
+        )?;
+        Ok(document)
+    }
+
+    fn slice(&self, review: &mut Review, summary: &mut Summary, started: OffsetDateTime) -> Result<Artifact, Problem> {
+        let mut out = self.cx.store.create(&format!("{}/audit.slice.jsonl", self.at))?;
+        let (mut left_out, mut bodies, mut truncated) = (Vec::new(), 0u64, None);
+        for request in std::mem::take(&mut review.requests) {
+            let mut line = review.line(&request)?;
+            let event: Value = serde_json::from_slice(&line)
+                .map_err(|_| Problem::failed("the audit log changed while it was read").hint("run the step again"))?;
+            summary.add(&event, request.open, &self.identity.username, self.identity.pod_uid.as_deref());
+            if let Some(without) = audit::slice_line(&event) {
+                line = without;
+                bodies += 1;
+                if left_out.len() < MAX_LEFT_OUT {
+                    let file = review.files[request.file].file.path.display();
+                    left_out.push(LeftOut {
+                        path: format!("{file} at byte {}", request.offset),
+                        why: "request and response bodies: they may hold secret values".into(),
+                    });
+                }
+            }
+            line.push(b'\n');
+            if truncated.is_none() && out.size() + line.len() as u64 > self.cx.store.max_bytes {
+                truncated = Some(format!("the slice was cut at the limit of {} bytes", self.cx.store.max_bytes));
+            }
+            if truncated.is_none() {
+                out.write(&line)?;
+            }
+        }
+        if review.not_kept > 0 && truncated.is_none() {
+            truncated = Some(format!("more than {} requests", audit::MAX_REQUESTS));
+        }
+        let mut warnings = Vec::new();
+        if bodies > 0 {
+            warnings.push(format!("the bodies of {} were left out: not byte for byte", count(bodies, "line")));
+        }
+        let label =
+            self.label("the account's API calls, as the audit log has them", "application/jsonl", "audit log", started);
+        self.cx.store.finish(out, |path, size, sha256| Artifact {
+            complete: truncated.is_none(),
+            truncated,
+            warnings,
+            left_out,
+            ..Artifact::of(label, self.cx.clock.now(), path, size, sha256)
+        })
+    }
+
+    fn label(&self, title: &str, media_type: &str, what: &str, started: OffsetDateTime) -> Label {
+        Label {
+            title: title.into(),
+            media_type: media_type.into(),
+            source: Source { object: self.object.clone(), container: None, what: what.into() },
+            method: Method::responder(
+                "file",
+                "audit files on the responder's machine; how they came there was not checked",
+                self.paths.iter().map(|p| p.display().to_string()).collect(),
+            ),
+            started,
+        }
+    }
+}
+
+/// The outcome, from the document: the same for a fresh one and one that an earlier try had finished.
+fn done(document: &Value) -> Done {
+    let number = |key: &str| document[key].as_u64().unwrap_or(0);
+    let doubts: Vec<&str> = document["doubts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let notable: Vec<String> = document["notable"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, n)| n.as_u64().is_some_and(|n| n > 0))
+        .map(|(kind, n)| format!("{} {n}", kind.replace('_', " ")))
+        .collect();
+    let found = format!(
+        "{} of the account ({} denied, {} with the suspect pod's own token){}{}",
+        count(number("calls"), "call"),
+        number("denied"),
+        number("from_pod"),
+        if notable.is_empty() { "" } else { ": " },
+        notable.join(", ")
+    );
+    let proof = if doubts.is_empty() {
+        Proof::Verified(format!(
+            "the files cover {} to {} without a gap, as far as the audit policy records and these are all API servers' files",
+            document["window"]["from"].as_str().unwrap_or("?"),
+            document["window"]["to"].as_str().unwrap_or("?")
+        ))
+    } else {
+        Proof::Unproved(format!("the audit log does not show all: {}", doubts.join("; ")))
+    };
+    let mut observed = json!({ "covered": doubts.is_empty(), "gaps": document["coverage"]["gaps"] });
+    for key in ["calls", "denied", "from_pod", "notable", "slice", "summary"] {
+        observed[key] = document[key].clone();
+    }
+    Done::taken(found, Some(proof), observed)
+}
+
+fn describe(gap: &audit::Gap) -> String {
+    let (from, to) = (clock::rfc3339(gap.from), clock::rfc3339(gap.to));
+    match (gap.before_the_first, gap.after_the_last) {
+        (true, true) => format!("no event from {from} to {to}: the files hold nothing of the window"),
+        (true, false) => format!("the log begins only at {to}: {from} to {to} is not covered"),
+        (false, true) => format!("the log ends at {from}: {from} to {to} is not covered"),
+        (false, false) => format!("the audit log has a gap from {from} to {to}"),
+    }
+}
+
+fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+fn span(seconds: u64) -> String {
+    match (seconds % 3600, seconds % 60) {
+        (0, _) => format!("{} h", seconds / 3600),
+        (_, 0) => format!("{} min", seconds / 60),
+        _ => format!("{seconds} s"),
+    }
+}

@@ -1,0 +1,172 @@
+//! What quell's collector sends: frames, checked against their trailer before the collector may let go.
+
+use std::time::Duration;
+
+use super::landing::{Facts, Landing, Paths, earlier, told};
+use super::{PodCapture, text};
+use crate::action::Done;
+use crate::cluster::exec::{self, Ended, Limits, Listener, Place};
+use crate::cluster::{Cx, Fault, Problem};
+use crate::collector::wire::{self, Hello, Item, Note, Trailer};
+use crate::event::{Method, Op, Proof, Trust};
+
+/// Nothing for this long is a stall: the collector sends as it reads.
+pub(super) const LIMITS: Limits = Limits { idle: Duration::from_secs(60), total: Duration::from_secs(6 * 3600) };
+
+/// Takes one artifact by the collector in the ephemeral container.
+pub(super) async fn from_collector(with: &PodCapture, cx: &Cx, op: &Op, container_id: &str) -> Result<Done, Problem> {
+    let paths = Paths::of(cx, op, true);
+    if let Some(done) = earlier(cx, &paths) {
+        return Ok(done);
+    }
+    let argv = arguments(cx, op, container_id);
+    let place = Place {
+        namespace: op.object.namespace.as_deref().unwrap_or_default(),
+        pod: &op.object.name,
+        container: text(op, "name"),
+    };
+    let mut stream =
+        Stream { cx, landing: Landing::new(cx, op, paths)?, reader: wire::Reader::new(), seen: Seen::default() };
+    let ended = exec::exec(&cx.client, place, &argv, LIMITS, &mut stream).await;
+    let Stream { landing, seen, .. } = stream;
+    let cut = match (&seen.trailer, &ended) {
+        // The reader compared it with what arrived: what happened to the connection after that does not matter.
+        (Some(_), _) => None,
+        (None, Ok(ended)) => {
+            Some(format!("the stream ended after {} bytes without its trailer: {ended}", landing.size()))
+        }
+        (None, Err(problem)) => Some(problem.message.clone()),
+    };
+    if let Err(problem) = &ended
+        && matches!(problem.fault, Fault::Refused | Fault::NotFound | Fault::Unreachable)
+    {
+        return refused(op, problem);
+    }
+    if landing.size() == 0
+        && seen.trailer.is_none()
+        && let Ok(Ended { end: exec::End::Failure { .. }, .. }) = &ended
+    {
+        // It ran and says why it can't: again would be the same.
+        let why = ended.map(|e| e.to_string()).unwrap_or_default();
+        return super::fallback::by_exec(with, cx, op, &format!("the collector could not do it: {why}")).await;
+    }
+    let over = landing.over();
+    let trailer = seen.trailer.as_ref();
+    // A limit that the collector itself met: whole as a stream, but not all there is.
+    let limited = trailer.filter(|t| !t.complete).map(|t| t.truncated.clone().unwrap_or_else(|| "not complete".into()));
+    let facts = Facts {
+        method: method(argv, seen.hello.as_ref()),
+        size_source: trailer.map(|t| t.size),
+        sha256_source: trailer.map(|t| t.sha256.clone()),
+        cut: cut.clone().or(limited),
+    };
+    let (artifact, summary) = landing.finish(cx, op, facts)?;
+    match (cut, ended) {
+        (Some(_), Err(problem)) if !over && !problem.is_transient() => Err(problem),
+        (Some(why), _) if !over => with.again(op, why, told(&artifact, summary.as_ref(), 0)),
+        _ => Ok(told(
+            &artifact,
+            summary.as_ref(),
+            trailer.map_or(0, |t| if artifact.complete { t.unreadable } else { 0 }),
+        )),
+    }
+}
+
+fn arguments(cx: &Cx, op: &Op, container_id: &str) -> Vec<String> {
+    let mut argv: Vec<String> = ["/quell-collector", text(op, "kind")].map(String::from).into();
+    if text(op, "kind") != "filesystem" {
+        return argv;
+    }
+    argv.extend(["--container".to_string(), container_id.to_string()]);
+    if op.detail["own_processes"] == true {
+        argv.push("--or-init".into());
+    }
+    for entry in op.detail["exclude"].as_array().into_iter().flatten() {
+        let (path, why) = (entry[0].as_str().unwrap_or_default(), entry[1].as_str().unwrap_or_default());
+        argv.extend(["--exclude".to_string(), format!("{path}:{why}")]);
+    }
+    let most = op.detail["max_bytes"].as_u64().unwrap_or(u64::MAX).min(cx.store.max_bytes);
+    if most < u64::MAX {
+        // The archive's end must fit too.
+        argv.extend(["--max-bytes".to_string(), most.saturating_sub(64 << 10).to_string()]);
+    }
+    argv
+}
+
+fn method(argv: Vec<String>, hello: Option<&Hello>) -> Method {
+    Method {
+        rung: "ephemeral-container".into(),
+        trust: Trust::Collector,
+        reason:
+            "quell's collector beside the container: nothing of the container's own is executed. Its traces there: an \
+            ephemeral container in the pod's spec, its processes in the container's process list, no file written"
+                .into(),
+        argv,
+        tool: hello.map(|h| format!("quell-collector {} sha256:{}", h.version, h.sha256)),
+    }
+}
+
+/// The API server does not let us in, or the pod is gone.
+pub(super) fn refused(op: &Op, problem: &Problem) -> Result<Done, Problem> {
+    if problem.fault != Fault::Refused {
+        return Err(problem.clone());
+    }
+    // The other captures may still be possible: this one is said to be missing, and the step goes on.
+    let text = format!("the {} of container {} can't be taken: {problem}", text(op, "kind"), text(op, "container"));
+    Ok(Done::taken(text.clone(), Some(Proof::Unproved(text)), serde_json::Value::Null))
+}
+
+/// One stream of frames on its way to disk.
+struct Stream<'a> {
+    cx: &'a Cx,
+    landing: Landing,
+    reader: wire::Reader,
+    seen: Seen,
+}
+
+impl Listener for Stream<'_> {
+    fn stdout(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        let Stream { cx, landing, reader, seen } = self;
+        let taken = reader.push(bytes, &mut |item| {
+            match item {
+                Item::Data(data) => landing.data(cx, data)?,
+                Item::Hello(hello) => seen.hello = Some(hello),
+                Item::Note(Note::LeftOut { path, why }) => landing.notes().leave_out(&path, &why),
+                Item::Note(Note::Warning { text } | Note::Info { text }) => landing.notes().warn(&text),
+                Item::Trailer(trailer) => {
+                    seen.trailer = Some(trailer);
+                    seen.acknowledge = true;
+                }
+            }
+            Ok::<(), Stop>(())
+        });
+        taken.map_err(|Stop(problem)| problem)
+    }
+
+    fn reply(&mut self) -> Option<&'static [u8]> {
+        std::mem::take(&mut self.seen.acknowledge).then_some(wire::ACKNOWLEDGED)
+    }
+}
+
+/// What the frames said.
+#[derive(Default)]
+struct Seen {
+    hello: Option<Hello>,
+    trailer: Option<Trailer>,
+    acknowledge: bool,
+}
+
+/// Carries a problem through the reader: what it finds wrong with the stream is worth another try.
+struct Stop(Problem);
+
+impl From<String> for Stop {
+    fn from(text: String) -> Stop {
+        Stop(Problem::new(Fault::Transient, text))
+    }
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Stop {
+        Stop(problem)
+    }
+}

@@ -1,0 +1,156 @@
+//! The collector's command line: few words, no abbreviations.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::filesystem::{self, Limits};
+use super::output::{Output, await_acknowledgement};
+use super::{probe, processes};
+
+const USAGE: &str = "quell-collector: reads a suspect container from beside it
+  serve [--ttl SECONDS]                      say who I am, then wait and end by myself
+  processes                                  every process that /proc shows, with sockets, as JSON
+  filesystem --root DIR | --container ID [--or-init]
+             [--exclude PATH[:WHY]]... [--max-bytes N] [--max-file N] [--max-files N]
+                                             one tar stream of a tree
+  probe [--timeout-ms N] ADDRESS:PORT...     which of them take a TCP connection, as JSON
+All but serve write frames and wait for one line on standard input; --raw writes the data alone.
+";
+
+/// No ephemeral container waits longer than a day.
+const MAX_TTL: u64 = 24 * 3600;
+
+/// The collector's whole program. Exit code 2 is for a wrong command line, 1 for a failure.
+pub fn main() -> ExitCode {
+    let argv: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    match dispatch(&argv) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => {
+            let _ = write!(io::stderr(), "{text}\n{USAGE}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Other(text)) => {
+            let _ = writeln!(io::stderr(), "quell-collector: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Failure {
+    Usage(String),
+    Other(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Other(error.to_string())
+    }
+}
+
+/// Options that were given, in order, and the rest.
+struct Given {
+    options: Vec<(String, String)>,
+    words: Vec<String>,
+}
+
+impl Given {
+    fn parse(argv: &[String], flags: &[&str], with_value: &[&str]) -> Result<Given, Failure> {
+        let (mut options, mut words) = (Vec::new(), Vec::new());
+        let mut rest = argv.iter();
+        while let Some(word) = rest.next() {
+            if flags.contains(&word.as_str()) {
+                options.push((word.clone(), String::new()));
+            } else if with_value.contains(&word.as_str()) {
+                let value = rest.next().ok_or_else(|| Failure::Usage(format!("{word} needs a value")))?;
+                options.push((word.clone(), value.clone()));
+            } else if word.starts_with('-') {
+                return Err(Failure::Usage(format!("unknown option {word}")));
+            } else {
+                words.push(word.clone());
+            }
+        }
+        Ok(Given { options, words })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.options.iter().any(|(n, _)| n == name)
+    }
+
+    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.options.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
+        let Some(text) = self.all(name).last() else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| Failure::Usage(format!("{name} {text}: not a number")))
+    }
+}
+
+fn dispatch(argv: &[String]) -> Result<(), Failure> {
+    let Some((command, rest)) = argv.split_first() else { return Err(Failure::Usage("a command is needed".into())) };
+    match command.as_str() {
+        "serve" => serve(&Given::parse(rest, &[], &["--ttl"])?),
+        "processes" => {
+            let given = Given::parse(rest, &["--raw"], &[])?;
+            framed(&given, processes::write)
+        }
+        "filesystem" => {
+            let values = ["--root", "--container", "--exclude", "--max-bytes", "--max-file", "--max-files"];
+            let given = Given::parse(rest, &["--raw", "--or-init"], &values)?;
+            let root = match (given.all("--root").last(), given.all("--container").last()) {
+                (Some(root), None) => root.to_string(),
+                (None, Some(id)) => processes::root_of(id, given.has("--or-init")).map_err(Failure::Other)?,
+                _ => return Err(Failure::Usage("filesystem takes either --root or --container".into())),
+            };
+            let exclude = given.all("--exclude").map(|text| {
+                let (path, why) = text.split_once(':').unwrap_or((text, "excluded"));
+                (path.trim_matches('/').as_bytes().to_vec(), why.to_string())
+            });
+            let limits = Limits {
+                exclude: exclude.collect(),
+                bytes: given.number("--max-bytes")?,
+                file: given.number("--max-file")?,
+                files: given.number("--max-files")?,
+            };
+            framed(&given, |out| filesystem::write(out, &root, &limits))
+        }
+        "probe" => {
+            let given = Given::parse(rest, &["--raw"], &["--timeout-ms"])?;
+            let timeout = Duration::from_millis(given.number("--timeout-ms")?.unwrap_or(2000).clamp(1, 60_000));
+            framed(&given, |out| probe::write(out, &given.words, timeout))
+        }
+        "--version" | "version" => {
+            writeln!(io::stdout(), "{}", version())?;
+            Ok(())
+        }
+        other => Err(Failure::Usage(format!("unknown command {other}"))),
+    }
+}
+
+fn version() -> String {
+    serde_json::json!({"name": "quell-collector", "version": env!("CARGO_PKG_VERSION"), "protocol": super::wire::PROTOCOL})
+        .to_string()
+}
+
+/// The ephemeral container's main process: what is done is done by execs into it. It can't be removed from the pod's
+/// spec, so it ends by itself.
+fn serve(given: &Given) -> Result<(), Failure> {
+    let ttl = given.number("--ttl")?.unwrap_or(3600).clamp(1, MAX_TTL);
+    writeln!(io::stdout(), "{}", version())?;
+    io::stdout().flush()?;
+    std::thread::sleep(Duration::from_secs(ttl));
+    Ok(())
+}
+
+fn framed(given: &Given, write: impl FnOnce(&mut Output<io::Stdout>) -> io::Result<()>) -> Result<(), Failure> {
+    let raw = given.has("--raw");
+    let mut out = Output::stdout(raw);
+    out.hello()?;
+    write(&mut out)?;
+    out.finish()?;
+    if !raw {
+        await_acknowledgement();
+    }
+    Ok(())
+}

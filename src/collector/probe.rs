@@ -1,0 +1,72 @@
+//! Which addresses take a TCP connection from here: the only time that the collector touches the network.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::output::Output;
+
+/// More addresses than this are refused: it is a probe, not a scanner.
+const MAX: usize = 256;
+
+/// What one attempt led to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// `10.0.0.7:443`.
+    pub address: String,
+    /// `connected`, `refused`, `timeout`, `unreachable`, `invalid` or `failed`.
+    pub outcome: String,
+    /// Milliseconds until then.
+    pub ms: u64,
+    /// What the system said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Tries all of them at once. Nothing is sent over a connection that is made.
+pub fn write<W: Write>(out: &mut Output<W>, addresses: &[String], timeout: Duration) -> io::Result<()> {
+    if addresses.len() > MAX {
+        return Err(io::Error::other(format!("more than {MAX} addresses")));
+    }
+    let attempts: Vec<Attempt> = std::thread::scope(|scope| {
+        let tries: Vec<_> = addresses.iter().map(|address| scope.spawn(move || attempt(address, timeout))).collect();
+        tries.into_iter().filter_map(|t| t.join().ok()).collect()
+    });
+    out.entries = attempts.len() as u64;
+    out.put(&serde_json::to_vec(&serde_json::json!({ "attempts": attempts }))?)
+}
+
+fn attempt(address: &str, timeout: Duration) -> Attempt {
+    let begun = Instant::now();
+    let result = match address.parse::<SocketAddr>() {
+        Ok(socket) => TcpStream::connect_timeout(&socket, timeout).map(drop),
+        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error.to_string())),
+    };
+    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let outcome = match result.as_ref().map_err(io::Error::kind) {
+        Ok(()) => "connected",
+        Err(io::ErrorKind::ConnectionRefused) => "refused",
+        Err(io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => "timeout",
+        Err(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => "unreachable",
+        Err(io::ErrorKind::InvalidInput) => "invalid",
+        Err(_) => "failed",
+    };
+    Attempt { address: address.into(), outcome: outcome.into(), ms, error: result.err().map(|e| e.to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_an_open_port_from_a_closed_one() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap().to_string();
+        assert_eq!(attempt(&open, Duration::from_secs(2)).outcome, "connected");
+        drop(listener);
+        assert_eq!(attempt(&open, Duration::from_secs(2)).outcome, "refused");
+        assert_eq!(attempt("localhost", Duration::from_secs(2)).outcome, "invalid");
+    }
+}

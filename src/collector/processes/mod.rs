@@ -1,0 +1,10 @@
+//! The processes as one JSON document: read from `/proc`, or put together from what a target's own programs printed.
+
+pub mod model;
+pub mod parse;
+#[cfg(target_os = "linux")]
+mod read;
+pub mod sockets;
+
+#[cfg(target_os = "linux")]
+pub use read::{root_of, write};
