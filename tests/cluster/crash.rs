@@ -97,6 +97,9 @@ fn killed_at_every_record() {
     let total = records(&desk).len();
     assert!(total > 20, "{total} records");
 
+    // For a quick look by hand; the gate does every one.
+    let stride = std::env::var("QUELL_TEST_CRASH_STRIDE").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
+
     let next = AtomicUsize::new(0);
     let wrong = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -106,6 +109,9 @@ fn killed_at_every_record() {
                     let i = next.fetch_add(1, Ordering::Relaxed);
                     if i >= total * 2 {
                         return;
+                    }
+                    if !i.is_multiple_of(stride) {
+                        continue;
                     }
                     // Record 0 is the incident's beginning: before it there is nothing to resume.
                     let (when, seq) = (if i.is_multiple_of(2) { "after" } else { "before" }, i / 2);
