@@ -188,7 +188,7 @@ impl Action for PodIsolate {
             object.clone(),
             format!("label {object} {QUARANTINE}={} and take off {}", cx.incident, spoken(&removed)),
             Risk::Medium,
-            Undo::Automatic("put the labels back; the controller takes the pod back and drops its replacement".into()),
+            Undo::Automatic("put the labels back; the controller takes the pod back and drops its replacement (a ReplicaSet is told which by the annotation pod-deletion-cost, which stays on the pod)".into()),
         );
         patch.before = json!({ "labels": labels });
         patch.after = json!({ "labels": after });
