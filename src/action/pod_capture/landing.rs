@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::text;
 use crate::action::Done;
 use crate::cluster::{Cx, Problem};
-use crate::event::{Artifact, LeftOut, Method, Op, Proof, Source, Trust};
+use crate::event::{Artifact, Label, LeftOut, Method, Op, Proof, Source, Trust};
 use crate::evidence::{IndexSummary, Indexer, Writer, segment};
 
 /// Progress is shown at most once for this many bytes.
@@ -230,23 +230,9 @@ pub(super) fn derived(
     cut: Option<String>,
 ) -> Artifact {
     let reason = "made here out of what was received".to_string();
-    Artifact {
-        path,
-        title,
-        media_type: media_type.into(),
-        source: source(op, what),
-        method: Method { rung: "derived".into(), reason, ..method.clone() },
-        started,
-        finished,
-        size,
-        sha256,
-        size_source: None,
-        sha256_source: None,
-        complete: cut.is_none(),
-        truncated: cut,
-        warnings: Vec::new(),
-        left_out: Vec::new(),
-    }
+    let method = Method { rung: "derived".into(), reason, ..method.clone() };
+    let label = Label { title, media_type: media_type.into(), source: source(op, what), method, started };
+    Artifact { complete: cut.is_none(), truncated: cut, ..Artifact::of(label, finished, path, size, sha256) }
 }
 
 pub(super) fn source(op: &Op, what: &str) -> Source {

@@ -8,7 +8,7 @@ use super::landing::source;
 use super::{PodCapture, pods, text};
 use crate::action::Done;
 use crate::cluster::{Cx, Fault, Problem};
-use crate::event::{Artifact, Method, Op, Proof, Trust};
+use crate::event::{Artifact, Label, Method, Op, Proof, Trust};
 use crate::evidence::segment;
 
 /// Takes one log.
@@ -55,8 +55,7 @@ pub(super) async fn take(with: &PodCapture, cx: &Cx, op: &Op) -> Result<Done, Pr
         }
     }
     let broke = cut.as_deref().is_some_and(|c| c.starts_with("the stream broke"));
-    let artifact = cx.store.finish(writer, |path, size, sha256| Artifact {
-        path,
+    let label = Label {
         title: format!("{} of container {container}", if previous { "log of the previous instance" } else { "log" }),
         media_type: "text/plain".into(),
         source: source(op, "log"),
@@ -68,17 +67,14 @@ pub(super) async fn take(with: &PodCapture, cx: &Cx, op: &Op) -> Result<Done, Pr
             tool: None,
         },
         started,
-        finished: cx.clock.now(),
-        size,
-        sha256,
-        size_source: None,
-        sha256_source: None,
+    };
+    let artifact = cx.store.finish(writer, |path, size, sha256| Artifact {
         complete: cut.is_none(),
         truncated: cut.clone(),
         warnings: vec![
             "the kubelet gives the newest log file only: what was rotated away before is on the node".into(),
         ],
-        left_out: Vec::new(),
+        ..Artifact::of(label, cx.clock.now(), path, size, sha256)
     })?;
     match cut {
         Some(why) => {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Action, Done, Kind, Rule, Scope, Spec, StepPlan};
 use crate::cluster::{Cx, Fault, Problem, raw, target};
-use crate::event::{Artifact, Method, ObjectRef, Op, Proof, Risk, Source, Trust};
+use crate::event::{Label, Method, ObjectRef, Op, Proof, Risk, Source, Trust};
 
 /// Parameters.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -187,15 +187,10 @@ impl Action for PodRecord {
         for (name, title, value) in seen.documents(&outputs) {
             let path = format!("data/{}/{name}.json", cx.step);
             written.push(name);
-            if let Some(earlier) = cx.store.finished(&path) {
-                cx.store.took(earlier);
+            if cx.store.adopt(&path).is_some() {
                 continue;
             }
-            let started = cx.clock.now();
-            let mut bytes = serde_json::to_vec_pretty(&value).map_err(|e| Problem::internal(e.to_string()))?;
-            bytes.push(b'\n');
-            cx.store.put(&path, &bytes, |path, size, sha256| Artifact {
-                path,
+            let label = Label {
                 title: title.into(),
                 media_type: "application/json".into(),
                 source: Source { object: op.object.clone(), container: None, what: name.into() },
@@ -206,17 +201,9 @@ impl Action for PodRecord {
                     argv: Vec::new(),
                     tool: None,
                 },
-                started,
-                finished: cx.clock.now(),
-                size,
-                sha256,
-                size_source: None,
-                sha256_source: None,
-                complete: true,
-                truncated: None,
-                warnings: seen.not_read.clone(),
-                left_out: Vec::new(),
-            })?;
+                started: cx.clock.now(),
+            };
+            cx.store.put_json(&path, label, cx.clock, &value, seen.not_read.clone())?;
         }
         let detail = format!("{} recorded in {} documents", op.object, written.len());
         Ok(Done::taken(detail, Some(Proof::Verified("written and hashed".into())), outputs))
