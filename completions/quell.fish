@@ -42,6 +42,8 @@ complete -c quell -n "__fish_quell_needs_command" -f -a "status" -d 'Show one in
 complete -c quell -n "__fish_quell_needs_command" -f -a "bundle" -d 'Seal evidence, and verify, list, show or extract it offline'
 complete -c quell -n "__fish_quell_needs_command" -f -a "runbook" -d 'Check, list, show and write runbooks, and print the rights they need'
 complete -c quell -n "__fish_quell_needs_command" -f -a "action" -d 'List and explain what steps can do'
+complete -c quell -n "__fish_quell_needs_command" -f -a "drill" -d 'Practise: run a drill on the embedded cluster or a real one, score it, report it'
+complete -c quell -n "__fish_quell_needs_command" -f -a "sim" -d 'Serve the embedded cluster to kubectl and other clients'
 complete -c quell -n "__fish_quell_needs_command" -f -a "collector" -d 'Make the image of quell\'s collector'
 complete -c quell -n "__fish_quell_needs_command" -f -a "completions" -d 'Print a shell\'s completion script'
 complete -c quell -n "__fish_quell_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -313,6 +315,133 @@ complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subc
 complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from help" -f -a "list" -d 'List all actions'
 complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from help" -f -a "explain" -d 'One action: parameters, rights, outputs, undo, an example'
 complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -l seed -d 'What names, UIDs and addresses of the embedded cluster follow from' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -l speed -d 'How much faster than real; 20 with --auto, else 1' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -l participant -d 'Who takes part; may be given several times' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -l runbook -d 'Use another runbook than the drill\'s: a name, or a file' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -l set -d 'One more input of the runbook' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -l image -d 'On a real cluster: use this image for that of the scenario' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -l i-know-this-is-not-production -d 'On a real cluster that is not marked for drills: its context, typed out' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -l auto -d 'Nobody is asked: every step is approved, the injects follow one another'
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -l facilitator -d 'Table-top: one inject at a time, with room for notes, and the discussion\'s questions at the end'
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -a "list" -d 'List the drills'
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -a "show" -d 'Print a drill\'s scenario'
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -a "run" -d 'Run a drill (the same as `quell drill NAME`)'
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -a "report" -d 'Print or write the after-action report of a drill that was run'
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -a "history" -d 'Show the trend of the drills so far'
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -a "sign" -d 'Sign a drill\'s report'
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -a "clean" -d 'Remove what drills left on a real cluster (--context), also after a crash'
+complete -c quell -n "__fish_quell_using_subcommand drill; and not __fish_seen_subcommand_from list show run report history sign clean help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from list" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from list" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from list" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from list" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from list" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from list" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from show" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from show" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from show" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from show" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from show" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from show" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -l seed -d 'What names, UIDs and addresses of the embedded cluster follow from' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -l speed -d 'How much faster than real; 20 with --auto, else 1' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -l participant -d 'Who takes part; may be given several times' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -l runbook -d 'Use another runbook than the drill\'s: a name, or a file' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -l set -d 'One more input of the runbook' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -l image -d 'On a real cluster: use this image for that of the scenario' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -l i-know-this-is-not-production -d 'On a real cluster that is not marked for drills: its context, typed out' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -l auto -d 'Nobody is asked: every step is approved, the injects follow one another'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -l facilitator -d 'Table-top: one inject at a time, with room for notes, and the discussion\'s questions at the end'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from report" -s o -l output -d 'Write it there: .html or .md by its ending; else Markdown on standard output' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from report" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from report" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from report" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from report" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from report" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from report" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from report" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from report" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from history" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from history" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from history" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from history" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from history" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from history" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from history" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from history" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from sign" -l who -d 'Who' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from sign" -l role -d 'As what' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from sign" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from sign" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from sign" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from sign" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from sign" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from sign" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from sign" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from sign" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from clean" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from clean" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from clean" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from clean" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from clean" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from clean" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from clean" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from clean" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "list" -d 'List the drills'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "show" -d 'Print a drill\'s scenario'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "run" -d 'Run a drill (the same as `quell drill NAME`)'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "report" -d 'Print or write the after-action report of a drill that was run'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "history" -d 'Show the trend of the drills so far'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "sign" -d 'Sign a drill\'s report'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "clean" -d 'Remove what drills left on a real cluster (--context), also after a crash'
+complete -c quell -n "__fish_quell_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand sim; and not __fish_seen_subcommand_from serve help" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand sim; and not __fish_seen_subcommand_from serve help" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand sim; and not __fish_seen_subcommand_from serve help" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand sim; and not __fish_seen_subcommand_from serve help" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand sim; and not __fish_seen_subcommand_from serve help" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand sim; and not __fish_seen_subcommand_from serve help" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand sim; and not __fish_seen_subcommand_from serve help" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand sim; and not __fish_seen_subcommand_from serve help" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand sim; and not __fish_seen_subcommand_from serve help" -f -a "serve" -d 'Serve the embedded cluster until Ctrl-C, with a kubeconfig for kubectl and other clients'
+complete -c quell -n "__fish_quell_using_subcommand sim; and not __fish_seen_subcommand_from serve help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from serve" -l listen -d 'Where to listen' -r
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from serve" -s o -l output -d 'Where the kubeconfig goes' -r -F
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from serve" -l audit-log -d 'Write the audit log there' -r -F
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from serve" -l nodes -d 'How many nodes' -r
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from serve" -l speed -d 'How much faster than real its own waits are' -r
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from serve" -l seed -d 'What names, UIDs and addresses follow from' -r
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from serve" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from serve" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from serve" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from serve" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from serve" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from serve" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from serve" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from serve" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from help" -f -a "serve" -d 'Serve the embedded cluster until Ctrl-C, with a kubeconfig for kubectl and other clients'
+complete -c quell -n "__fish_quell_using_subcommand sim; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
 complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -l context -d 'The kubeconfig\'s context' -r
 complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -s n -l namespace -d 'The namespace in force' -r
@@ -343,18 +472,20 @@ complete -c quell -n "__fish_quell_using_subcommand completions" -l runbook-dir 
 complete -c quell -n "__fish_quell_using_subcommand completions" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
 complete -c quell -n "__fish_quell_using_subcommand completions" -s q -l quiet -d 'Only warnings, outcomes and the end'
 complete -c quell -n "__fish_quell_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "run" -d 'Run a runbook: plan, approve, act, seal the evidence'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "plan" -d 'Show what a run would do; reads only, changes nothing at all'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "resume" -d 'Go on with an incident after a crash, an interruption or a missing approval'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "undo" -d 'Take an incident\'s containment back, newest change first'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "incidents" -d 'List incidents'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "status" -d 'Show one incident: steps, what is open, artifacts'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "bundle" -d 'Seal evidence, and verify, list, show or extract it offline'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "runbook" -d 'Check, list, show and write runbooks, and print the rights they need'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "action" -d 'List and explain what steps can do'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "collector" -d 'Make the image of quell\'s collector'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "completions" -d 'Print a shell\'s completion script'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action collector completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action drill sim collector completions help" -f -a "run" -d 'Run a runbook: plan, approve, act, seal the evidence'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action drill sim collector completions help" -f -a "plan" -d 'Show what a run would do; reads only, changes nothing at all'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action drill sim collector completions help" -f -a "resume" -d 'Go on with an incident after a crash, an interruption or a missing approval'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action drill sim collector completions help" -f -a "undo" -d 'Take an incident\'s containment back, newest change first'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action drill sim collector completions help" -f -a "incidents" -d 'List incidents'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action drill sim collector completions help" -f -a "status" -d 'Show one incident: steps, what is open, artifacts'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action drill sim collector completions help" -f -a "bundle" -d 'Seal evidence, and verify, list, show or extract it offline'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action drill sim collector completions help" -f -a "runbook" -d 'Check, list, show and write runbooks, and print the rights they need'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action drill sim collector completions help" -f -a "action" -d 'List and explain what steps can do'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action drill sim collector completions help" -f -a "drill" -d 'Practise: run a drill on the embedded cluster or a real one, score it, report it'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action drill sim collector completions help" -f -a "sim" -d 'Serve the embedded cluster to kubectl and other clients'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action drill sim collector completions help" -f -a "collector" -d 'Make the image of quell\'s collector'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action drill sim collector completions help" -f -a "completions" -d 'Print a shell\'s completion script'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action drill sim collector completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from bundle" -f -a "seal" -d 'Seal an incident\'s journal and artifacts into one tar: the same incident seals to the same bytes'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from bundle" -f -a "verify" -d 'Check a bundle offline: name what was changed, added, removed, reordered or truncated'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from bundle" -f -a "list" -d 'List a bundle\'s artifacts'
@@ -368,4 +499,12 @@ complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcom
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from runbook" -f -a "rbac" -d 'Print the smallest ClusterRole and Role that a runbook needs'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from action" -f -a "list" -d 'List all actions'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from action" -f -a "explain" -d 'One action: parameters, rights, outputs, undo, an example'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "list" -d 'List the drills'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "show" -d 'Print a drill\'s scenario'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "run" -d 'Run a drill (the same as `quell drill NAME`)'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "report" -d 'Print or write the after-action report of a drill that was run'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "history" -d 'Show the trend of the drills so far'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "sign" -d 'Sign a drill\'s report'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "clean" -d 'Remove what drills left on a real cluster (--context), also after a crash'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from sim" -f -a "serve" -d 'Serve the embedded cluster until Ctrl-C, with a kubeconfig for kubectl and other clients'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from collector" -f -a "image" -d 'Pack a static quell-collector binary into an image archive (`ctr images import`, `docker load`, `crane push`)'

@@ -24,6 +24,7 @@
 //! - [`evidence`]: the store of artifacts, the tar index, the bundle, the collector's image.
 //! - [`audit`]: the API server's audit log in one bounded pass.
 //! - [`collector`]: what runs inside the suspect pod; built alone, it is all there is of this crate.
+//! - [`sim`]: the embedded cluster: a Kubernetes API server in the process. [`drill`]: scenarios, injects, scores, reports.
 //! - [`report`]: records as text or JSON lines, and [`report::escape`] for everything that a stranger wrote.
 //! - [`cli`]: one file a command; the only place that prints, asks and exits. [`exit`] holds the exit codes.
 //!
@@ -47,6 +48,8 @@ pub mod clock;
 pub mod cluster;
 pub mod collector;
 #[cfg(feature = "cli")]
+pub mod drill;
+#[cfg(feature = "cli")]
 pub mod engine;
 #[cfg(feature = "cli")]
 pub mod event;
@@ -60,3 +63,5 @@ pub mod journal;
 pub mod report;
 #[cfg(feature = "cli")]
 pub mod runbook;
+#[cfg(feature = "cli")]
+pub mod sim;

@@ -17,6 +17,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cluster", &["event", "clock", "evidence", "collector"]),
     ("evidence", &["event", "clock", "journal", "cluster", "collector", "report"]),
     ("report", &["event", "clock"]),
+    // Of quell, the embedded cluster has the clock, and the collector's stream: it answers inside a simulated pod.
+    ("sim", &["clock", "collector"]),
+    ("drill", &["sim", "cluster", "runbook", "event", "evidence", "journal", "clock", "report"]),
     ("action", &["cluster", "evidence", "audit", "clock", "event", "collector", "report"]),
     ("engine", &["runbook", "action", "cluster", "journal", "evidence", "event", "clock", "report", "exit"]),
     (
@@ -33,6 +36,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "exit",
             "engine",
             "collector",
+            "drill",
+            "sim",
         ],
     ),
     ("main", &[]),

@@ -5,12 +5,14 @@ mod action;
 mod bundle;
 mod collector;
 mod completions;
+mod drill;
 mod incidents;
 mod prompt;
 mod resume;
 mod run;
 mod runbook;
 mod setup;
+mod sim;
 mod status;
 mod undo;
 
@@ -66,6 +68,19 @@ pub struct Global {
     /// Only warnings, outcomes and the end
     #[arg(long, short, global = true, help_heading = "Output")]
     quiet: bool,
+    /// Told of every record beside the terminal: a drill's injects wait for steps.
+    #[arg(skip)]
+    watcher: Watcher,
+}
+
+/// Someone who is told of every record.
+#[derive(Clone, Default)]
+struct Watcher(Option<std::sync::Arc<dyn crate::report::Report>>);
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Watcher" } else { "nobody" })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -91,6 +106,11 @@ enum Command {
     /// List and explain what steps can do
     #[command(subcommand)]
     Action(action::ActionCommand),
+    /// Practise: run a drill on the embedded cluster or a real one, score it, report it
+    Drill(Box<drill::DrillArgs>),
+    /// Serve the embedded cluster to kubectl and other clients
+    #[command(subcommand)]
+    Sim(sim::SimCommand),
     /// Make the image of quell's collector
     #[command(subcommand)]
     Collector(collector::CollectorCommand),
@@ -130,6 +150,8 @@ pub fn main() -> u8 {
         Command::Bundle(command) => bundle::bundle(&global, command),
         Command::Runbook(command) => runbook::runbook(&global, command),
         Command::Action(command) => action::action(&global, command),
+        Command::Drill(args) => drill::drill(&global, *args),
+        Command::Sim(command) => sim::sim(&global, command),
         Command::Collector(command) => collector::collector(&global, command),
         Command::Completions(args) => completions::completions(&args),
     };

@@ -52,6 +52,24 @@ pub struct RunArgs {
     bundle_dir: Option<PathBuf>,
 }
 
+impl RunArgs {
+    /// A drill's run: `auto` approves everything.
+    pub(super) fn of_drill(
+        runbook: &str,
+        set: Vec<(String, String)>,
+        from_alert: Option<PathBuf>,
+        bundle_dir: &std::path::Path,
+        auto: bool,
+    ) -> RunArgs {
+        let consent = if auto { Consent::to_all() } else { Consent::usual() };
+        RunArgs {
+            what: What { runbook: runbook.into(), set, from_alert, max_bytes: 1 << 30, consent, part: Part::default() },
+            dry_run: false,
+            bundle_dir: Some(bundle_dir.into()),
+        }
+    }
+}
+
 /// Arguments of `quell plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -59,7 +77,7 @@ pub struct PlanArgs {
     what: What,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("NAME=VALUE")?;
     Ok((name.into(), value.into()))
 }

@@ -100,6 +100,16 @@ fn known_steps<'a>(runbook: &Runbook, named: impl Iterator<Item = &'a String>) -
 }
 
 impl Consent {
+    /// Every step, whatever its risk: for a drill with nobody at the keyboard.
+    pub fn to_all() -> Consent {
+        Consent { yes: true, max_risk: Risk::Destructive, max_changes: 20, ..Consent::default() }
+    }
+
+    /// As without any option.
+    pub fn usual() -> Consent {
+        Consent { max_risk: Risk::High, max_changes: 20, ..Consent::default() }
+    }
+
     /// `--yes`.
     pub fn says_yes(&self) -> bool {
         self.yes
@@ -168,6 +178,10 @@ pub fn session(global: &Global, consent: &Consent, work: Work) -> Result<Session
     let terminal = Arc::new(Terminal::new(super::color(), stderr && !global.quiet, global.quiet));
     let report: Arc<dyn Report> =
         if global.json { Arc::new(Both(JsonLines, Shared(terminal.clone()))) } else { terminal.clone() };
+    let report = match &global.watcher.0 {
+        Some(watcher) => Arc::new(Told(report, watcher.clone())),
+        None => report,
+    };
     let asks = stderr && std::io::stdin().is_terminal();
     let person = asks.then(|| Arc::new(Person::new(terminal.clone())));
     let prompt = person.clone().map(|p| p as Arc<dyn Prompt>);
@@ -213,6 +227,16 @@ pub fn journal_overrides(session: &Session, consent: &Consent) -> Result<(), Pro
         session.emit(Event::Overridden { by })?;
     }
     Ok(())
+}
+
+/// Two reporters of any kind.
+struct Told(Arc<dyn Report>, Arc<dyn Report>);
+
+impl Report for Told {
+    fn record(&self, record: &crate::event::Record) {
+        self.0.record(record);
+        self.1.record(record);
+    }
 }
 
 struct Shared(Arc<Terminal>);

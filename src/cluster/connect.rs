@@ -100,6 +100,17 @@ impl Cluster {
     }
 }
 
+/// A client without a guard and a tape: for those who set a drill's scene, never for a responder's work.
+///
+/// # Errors
+/// [`Fault::Unreachable`] when there is no usable kubeconfig.
+pub async fn unguarded(options: &Options) -> Result<Client, Problem> {
+    let (mut config, id) = load(options).await?;
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    Client::try_from(config).map_err(|e| unreachable(&id, &chain(&e)))
+}
+
 async fn load(options: &Options) -> Result<(Config, ClusterId), Problem> {
     let no_config = |message: String| {
         Problem::new(Fault::Unreachable, message).hint("give --kubeconfig FILE (and --context NAME), or set KUBECONFIG")

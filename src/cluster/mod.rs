@@ -11,7 +11,7 @@ pub mod raw;
 pub mod selector;
 pub mod target;
 
-pub use connect::{Cluster, Options};
+pub use connect::{Cluster, Options, unguarded};
 pub use context::{Ask, ByHand, Cx, Progress};
 pub use guard::Tape;
 pub use problem::{Fault, Problem};

@@ -56,6 +56,13 @@ impl Problem {
         self
     }
 
+    /// With what it is about before it.
+    #[must_use]
+    pub fn about(mut self, what: &str) -> Problem {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
     /// The step failed.
     pub fn failed(message: impl Into<String>) -> Problem {
         Problem::new(Fault::Failed, message)

@@ -26,6 +26,11 @@ impl StateDir {
         Ok(StateDir(dir))
     }
 
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Makes a new incident's folder, for its owner only.
     pub fn create(&self, id: &str) -> Result<PathBuf, Problem> {
         let dir = self.0.join("incidents").join(id);

@@ -17,6 +17,7 @@ mod yaml;
 pub use alert::{AlertMatch, from_alert};
 pub use check::{Known, check, check_all};
 pub use diagnostic::{Diagnostic, Severity, render};
+pub use duration::parse as parse_duration;
 pub use expression::{ExprError, Scope, evaluate, list, truth};
 pub use inputs::bind_inputs;
 pub use library::{Found, Library, Row};

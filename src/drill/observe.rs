@@ -1,0 +1,181 @@
+//! What the cluster itself shows while a drill runs: when the suspect was cut off, when it was gone, and who else was hit.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::stage::is_ready;
+use crate::clock::Clock;
+
+/// What was seen.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// A policy without any allowed traffic selects the suspect, both ways.
+    pub cut_off: Option<(OffsetDateTime, String)>,
+    /// The suspect is no more.
+    pub gone: Option<OffsetDateTime>,
+    /// The suspect was replaced before it was contained: not by us.
+    pub pods: BTreeMap<String, PodSeen>,
+    /// Policies in force.
+    policies: BTreeMap<String, NetworkPolicy>,
+}
+
+/// One pod's life during the drill.
+#[derive(Debug, Clone)]
+pub struct PodSeen {
+    /// Its name.
+    pub name: String,
+    /// As it was last.
+    pub labels: BTreeMap<String, String>,
+    /// As it was first.
+    pub first_labels: BTreeMap<String, String>,
+    /// Ready when it was last seen.
+    pub ready: bool,
+    /// It was there when the drill began.
+    pub from_the_start: bool,
+    /// When it was deleted.
+    pub gone: Option<OffsetDateTime>,
+    /// Somebody asked for its deletion.
+    pub deleting: bool,
+}
+
+/// Watches until it is dropped.
+pub struct Observer {
+    seen: Arc<Mutex<Seen>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Observer {
+    /// Begins to watch a namespace; `target` is the suspect's UID.
+    pub fn begin(client: &Client, namespace: &str, target: &str, clock: Clock) -> Observer {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), namespace);
+        let (one, two, suspect) = (seen.clone(), seen.clone(), target.to_string());
+        let again = suspect.clone();
+        let tasks = vec![
+            tokio::spawn(async move {
+                let mut first = true;
+                let mut events = std::pin::pin!(watcher(pods, watcher::Config::default()));
+                while let Some(event) = events.next().await {
+                    let Ok(event) = event else { continue };
+                    let mut seen = one.lock().unwrap_or_else(PoisonError::into_inner);
+                    match event {
+                        Event::InitApply(pod) => seen.pod(&pod, first),
+                        Event::Apply(pod) => seen.pod(&pod, false),
+                        Event::InitDone => first = false,
+                        Event::Delete(pod) => seen.deleted(&pod, &suspect, clock.now()),
+                        Event::Init => {}
+                    }
+                    seen.judge(&suspect, clock.now());
+                }
+            }),
+            tokio::spawn(async move {
+                let mut events = std::pin::pin!(watcher(policies, watcher::Config::default()));
+                while let Some(event) = events.next().await {
+                    let Ok(event) = event else { continue };
+                    let mut seen = two.lock().unwrap_or_else(PoisonError::into_inner);
+                    match event {
+                        Event::InitApply(policy) | Event::Apply(policy) => {
+                            seen.policies.insert(policy.metadata.name.clone().unwrap_or_default(), policy);
+                        }
+                        Event::Delete(policy) => {
+                            seen.policies.remove(policy.metadata.name.as_deref().unwrap_or_default());
+                        }
+                        _ => {}
+                    }
+                    seen.judge(&again, clock.now());
+                }
+            }),
+        ];
+        Observer { seen, tasks }
+    }
+
+    /// What was seen so far.
+    pub fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Seen {
+    fn pod(&mut self, pod: &Pod, from_the_start: bool) {
+        let Some(uid) = pod.metadata.uid.clone() else { return };
+        let labels = pod.metadata.labels.clone().unwrap_or_default();
+        let (ready, deleting) = (is_ready(pod), pod.metadata.deletion_timestamp.is_some());
+        match self.pods.get_mut(&uid) {
+            Some(known) => {
+                known.labels = labels;
+                known.ready = ready;
+                known.deleting = deleting;
+            }
+            None => {
+                let name = pod.metadata.name.clone().unwrap_or_default();
+                let first_labels = labels.clone();
+                self.pods
+                    .insert(uid, PodSeen { name, labels, first_labels, ready, from_the_start, gone: None, deleting });
+            }
+        }
+    }
+
+    fn deleted(&mut self, pod: &Pod, suspect: &str, now: OffsetDateTime) {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        if let Some(known) = self.pods.get_mut(uid) {
+            known.gone = Some(now);
+            known.ready = false;
+        }
+        if uid == suspect {
+            self.gone.get_or_insert(now);
+        }
+    }
+
+    fn judge(&mut self, suspect: &str, now: OffsetDateTime) {
+        if self.cut_off.is_some() {
+            return;
+        }
+        let Some(pod) = self.pods.get(suspect).filter(|p| p.gone.is_none()) else { return };
+        let both = |direction: &str| {
+            let mut selecting = self.policies.values().filter(|p| selects(p, direction, &pod.labels)).peekable();
+            selecting.peek().is_some() && selecting.all(|p| silent(p, direction))
+        };
+        if both("Ingress") && both("Egress") {
+            let names: Vec<String> = self
+                .policies
+                .values()
+                .filter(|p| selects(p, "Ingress", &pod.labels) || selects(p, "Egress", &pod.labels))
+                .filter_map(|p| p.metadata.name.clone())
+                .collect();
+            self.cut_off = Some((now, names.join(", ")));
+        }
+    }
+}
+
+fn selects(policy: &NetworkPolicy, direction: &str, labels: &BTreeMap<String, String>) -> bool {
+    let Some(spec) = &policy.spec else { return false };
+    let types = spec.policy_types.as_ref();
+    let about = types.map_or(direction == "Ingress", |all| all.iter().any(|t| t == direction));
+    let selector = serde_json::to_value(&spec.pod_selector).unwrap_or_default();
+    let selector = if selector.is_null() { json!({}) } else { selector };
+    about && crate::sim::selector::takes(&selector, labels)
+}
+
+/// Allows nothing in that direction.
+fn silent(policy: &NetworkPolicy, direction: &str) -> bool {
+    let spec = serde_json::to_value(&policy.spec).unwrap_or(Value::Null);
+    let rules = if direction == "Ingress" { &spec["ingress"] } else { &spec["egress"] };
+    rules.as_array().is_none_or(Vec::is_empty)
+}

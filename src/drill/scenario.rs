@@ -1,0 +1,312 @@
+//! A drill's scenario as YAML: the scene, the attack as timed injects, and what must be true in the end.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::cluster::Problem;
+use crate::sim::container::Inside;
+use crate::sim::fault::Fault;
+use crate::sim::network::Network;
+
+/// In manifests, inputs and injects this word stands for the drill's namespace.
+pub const NAMESPACE: &str = "$NAMESPACE";
+
+/// A scenario.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scenario {
+    /// `quell/v1`.
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// `Drill`.
+    pub kind: String,
+    /// Name and what it is about.
+    pub metadata: Metadata,
+    /// The runbook that is practised.
+    pub runbook: String,
+    /// Its inputs. `pod` may be a label selector, `app=web`: the first ready pod that it takes.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, String>,
+    /// The scene's namespace on the embedded cluster; on a real one the drill makes its own.
+    pub namespace: String,
+    /// What only the embedded cluster needs: a real one has its own.
+    #[serde(default)]
+    pub cluster: Stage,
+    /// Kubernetes manifests, several documents.
+    pub manifests: String,
+    /// What happens, and when.
+    #[serde(default)]
+    pub injects: Vec<Inject>,
+    /// What must be true in the end.
+    #[serde(default)]
+    pub expect: Expect,
+    /// Questions for a team at a table.
+    #[serde(default)]
+    pub discussion: Vec<Question>,
+    #[serde(skip)]
+    /// The file's text.
+    pub text: String,
+}
+
+/// Name and what it is about.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Metadata {
+    /// As `quell drill run` takes it.
+    pub name: String,
+    /// One line.
+    pub title: String,
+    /// A paragraph.
+    pub summary: String,
+    /// `basic` or `hard`.
+    pub level: String,
+}
+
+/// The embedded cluster's part of the scene.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Stage {
+    /// How many nodes; 2 when it is not said.
+    pub nodes: usize,
+    /// What its network does with policies.
+    pub network: Network,
+    /// What images hold.
+    pub images: Vec<Image>,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// An audit.k8s.io/v1 Policy; all at Metadata without one.
+    pub audit_policy: Value,
+}
+
+/// What containers of an image hold.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Image {
+    /// The reference begins so.
+    pub name: String,
+    /// Only in containers of this name.
+    pub container: String,
+    /// Only in pods with these labels.
+    pub labels: BTreeMap<String, String>,
+    /// Files, programs, processes.
+    pub inside: Inside,
+    /// It can't be pulled.
+    pub missing: bool,
+    /// Bytes, as the node reports them.
+    pub size: u64,
+    /// Lines of its log.
+    pub log: Vec<String>,
+    /// SIGTERM does not end it.
+    pub ignores_term: bool,
+    /// It ends by itself after so many seconds.
+    pub ends_after: Option<u64>,
+}
+
+/// Something that happens.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Inject {
+    /// When: a duration from the beginning (`0s`, `90s`, `10m`), or `after: STEP` below.
+    pub at: String,
+    /// Instead of a time: when that step of the runbook has begun.
+    pub when_step: String,
+    /// One line, for the timeline and for the facilitator.
+    pub text: String,
+    /// A file is dropped in a container.
+    pub file: Option<DroppedFile>,
+    /// A process starts in a container.
+    pub process: Option<StartedProcess>,
+    /// A request to the API server.
+    pub request: Option<ApiRequest>,
+    /// Manifests are applied.
+    pub apply: Option<String>,
+    /// A pod is deleted or replaced behind the responder's back: a label selector, or `target`.
+    pub kill_pod: Option<String>,
+    /// A node changes: `NAME: True|False|Unknown`. Embedded cluster only.
+    pub node: BTreeMap<String, String>,
+    /// The audit log loses everything for so long. Embedded cluster only.
+    pub audit_gap: Option<String>,
+    /// The cluster's faults from now on. Embedded cluster only.
+    pub faults: Vec<Fault>,
+    /// An alert arrives: the document that starts the run.
+    pub alert: Option<Value>,
+    /// Someone calls: who. The text is what they say; an answer is asked for and recorded.
+    pub call: Option<String>,
+}
+
+/// A file that an attacker leaves.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DroppedFile {
+    /// In which pod: a label selector, or `target`.
+    pub pod: String,
+    /// In which container; the first when it is not said.
+    #[serde(default)]
+    pub container: String,
+    /// Where.
+    pub path: String,
+    /// What it holds.
+    pub text: String,
+    /// Mode; 0644 when it is not said.
+    #[serde(default)]
+    pub mode: Option<u32>,
+}
+
+/// A process that an attacker starts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StartedProcess {
+    /// In which pod: a label selector, or `target`.
+    pub pod: String,
+    /// In which container; the first when it is not said.
+    #[serde(default)]
+    pub container: String,
+    /// Arguments. On a real cluster the first is made as a copy of a harmless program, so that it really runs.
+    pub cmdline: Vec<String>,
+    /// A connection that it holds, `ADDRESS:PORT`. Embedded cluster only.
+    #[serde(default)]
+    pub remote: Option<String>,
+    /// Its executable is unlinked once it runs.
+    #[serde(default)]
+    pub deleted: bool,
+}
+
+/// A request that an attacker, or anybody else, makes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ApiRequest {
+    /// As whom: `serviceaccount:NAME` of the drill's namespace, or a user's name.
+    #[serde(rename = "as")]
+    pub as_user: String,
+    /// From which address. On a real cluster it comes from where the drill runs.
+    #[serde(default)]
+    pub from: String,
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// Path with query.
+    pub path: String,
+    /// Body.
+    #[serde(default)]
+    pub body: Value,
+    /// User-Agent.
+    #[serde(default)]
+    pub agent: String,
+}
+
+/// What must be true in the end.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Expect {
+    /// Within which time: `acknowledge`, `first-evidence`, `contain`, `eradicate`.
+    pub within: BTreeMap<String, String>,
+    /// Which artifacts there must be: `record`, `processes`, `filesystem`, `log`, `audit`, `provenance`, `credentials`.
+    pub evidence: Vec<String>,
+    /// The suspect must be cut off; false for a decoy.
+    pub contained: Option<bool>,
+    /// The suspect must be gone; false for a decoy.
+    pub eradicated: Option<bool>,
+    /// What the attacker left behind, and how one sees that it was found.
+    pub footholds: Vec<Foothold>,
+    /// What must be as it was.
+    pub unharmed: Vec<Unharmed>,
+    /// What the record must not claim.
+    pub honesty: Vec<Honesty>,
+    /// Somebody must be told within 72 hours.
+    pub notification: Option<String>,
+}
+
+/// What an attacker left behind.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Foothold {
+    /// What it is.
+    pub what: String,
+    /// Found when this text stands in the evidence or the record.
+    pub seen_as: String,
+    /// Why it matters.
+    pub why: String,
+}
+
+/// What must be as it was.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Unharmed {
+    /// What it is.
+    pub what: String,
+    /// Pods by label selector, without the suspect: none may be deleted, and as many as before must be ready.
+    #[serde(default)]
+    pub pods: Option<String>,
+    /// An object, `apiVersion Kind name`: there, and its content the same.
+    #[serde(default)]
+    pub object: Option<String>,
+}
+
+/// What the record must not claim.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Honesty {
+    /// The step by its action, `pod.isolate`.
+    pub uses: String,
+    /// The status that it must not have: `verified`.
+    #[serde(default)]
+    pub not: Option<String>,
+    /// A text that the record of the step must have.
+    #[serde(default)]
+    pub says: Option<String>,
+    /// Why it matters.
+    pub why: String,
+}
+
+/// A question for a team at a table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Question {
+    /// The question.
+    pub question: String,
+    /// What a good answer names.
+    #[serde(default)]
+    pub expected: Vec<String>,
+}
+
+impl Scenario {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// With line and column where it is not one.
+    pub fn parse(text: &str, source: &str) -> Result<Scenario, Problem> {
+        let mut scenario: Scenario = serde_saphyr::from_str(text).map_err(|e| {
+            Problem::usage(format!("{source}: {e}")).hint("see `quell drill show` of a drill that is shipped")
+        })?;
+        scenario.text = text.into();
+        let wrong = |what: String| Err(Problem::usage(format!("{source}: {what}")));
+        if scenario.api_version != "quell/v1" || scenario.kind != "Drill" {
+            return wrong(format!("this is {} {}, not a Drill of quell/v1", scenario.api_version, scenario.kind));
+        }
+        if !["basic", "hard"].contains(&scenario.metadata.level.as_str()) {
+            return wrong(format!("level {:?}: basic or hard", scenario.metadata.level));
+        }
+        let times =
+            scenario.injects.iter().map(|i| &i.at).filter(|t| !t.is_empty()).chain(scenario.expect.within.values());
+        for time in times {
+            if crate::runbook::parse_duration(time).is_err() {
+                return wrong(format!("{time:?} is no duration: 0s, 90s, 10m"));
+            }
+        }
+        for inject in &scenario.injects {
+            if inject.text.is_empty() || inject.at.is_empty() == inject.when_step.is_empty() {
+                return wrong(format!("inject {:?} needs a text, and either at or when-step", inject.text));
+            }
+        }
+        for name in scenario.expect.within.keys() {
+            if !["acknowledge", "first-evidence", "contain", "eradicate"].contains(&name.as_str()) {
+                return wrong(format!("within: {name:?} is none of acknowledge, first-evidence, contain, eradicate"));
+            }
+        }
+        if scenario.cluster.nodes == 0 {
+            scenario.cluster.nodes = 2;
+        }
+        Ok(scenario)
+    }
+}
