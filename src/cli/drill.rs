@@ -22,7 +22,7 @@ use crate::drill::stage::{self, Scene};
 use crate::drill::{self, inject, report};
 use crate::engine::incident::StateDir;
 use crate::engine::rights::{self, Subject};
-use crate::event::{Event, Record};
+use crate::event::{Event, Record, Risk};
 use crate::evidence::bundle;
 use crate::exit;
 use crate::journal;
@@ -562,7 +562,8 @@ impl Play<'_> {
             watcher: super::Watcher(Some(steps)),
             ..self.global.clone()
         };
-        super::run::run(&global, RunArgs::of_drill(self.runbook, set, from_alert, self.dir, self.args.auto))
+        let auto = self.args.auto.then(|| self.scenario.unattended.max_risk.unwrap_or(Risk::Destructive));
+        super::run::run(&global, RunArgs::of_drill(self.runbook, set, from_alert, self.dir, auto))
     }
 
     /// What only people can say.
@@ -685,11 +686,13 @@ impl Play<'_> {
         };
         keep(self.dir, &outcome, &outcomes(self.global)?)?;
         self.show(&outcome);
-        match code {
-            Ok(_) if outcome.passed() => Ok(exit::DONE),
-            Ok(_) => Ok(exit::FAILED),
-            Err(problem) => Err(problem),
+        // What the run itself ended with is a part of the drill, not its verdict: a run that stops where it should is good.
+        if let Err(problem) = &code
+            && !self.global.json
+        {
+            eprintln!("the run ended so: {}", escape(&problem.to_string()));
         }
+        Ok(if outcome.passed() { exit::DONE } else { exit::FAILED })
     }
 
     fn show(&self, outcome: &Outcome) {

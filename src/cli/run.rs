@@ -11,7 +11,7 @@ use super::{Ended, Global};
 use crate::clock::Clock;
 use crate::cluster::{Fault, Problem};
 use crate::engine::{Session, State, incident};
-use crate::event::{AlertRef, Event, Plan, RunKind, RunStatus, RunbookRef};
+use crate::event::{AlertRef, Event, Plan, Risk, RunKind, RunStatus, RunbookRef};
 use crate::evidence::hex;
 use crate::exit;
 use crate::journal::{self, Journal};
@@ -53,15 +53,15 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// A drill's run: `auto` approves everything.
+    /// A drill's run: `auto` approves all up to that risk.
     pub(super) fn of_drill(
         runbook: &str,
         set: Vec<(String, String)>,
         from_alert: Option<PathBuf>,
         bundle_dir: &std::path::Path,
-        auto: bool,
+        auto: Option<Risk>,
     ) -> RunArgs {
-        let consent = if auto { Consent::to_all() } else { Consent::usual() };
+        let consent = auto.map_or_else(Consent::usual, Consent::up_to);
         RunArgs {
             what: What { runbook: runbook.into(), set, from_alert, max_bytes: 1 << 30, consent, part: Part::default() },
             dry_run: false,

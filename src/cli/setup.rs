@@ -100,9 +100,9 @@ fn known_steps<'a>(runbook: &Runbook, named: impl Iterator<Item = &'a String>) -
 }
 
 impl Consent {
-    /// Every step, whatever its risk: for a drill with nobody at the keyboard.
-    pub fn to_all() -> Consent {
-        Consent { yes: true, max_risk: Risk::Destructive, max_changes: 20, ..Consent::default() }
+    /// Every step up to a risk: for a drill with nobody at the keyboard.
+    pub fn up_to(max_risk: Risk) -> Consent {
+        Consent { yes: true, max_risk, max_changes: 20, ..Consent::default() }
     }
 
     /// As without any option.

@@ -60,14 +60,15 @@ pub async fn perform(scene: &Scene, inject: &Inject, target: &str) -> Result<Vec
         match container(scene, &pod, &process.container)? {
             Some(container) => container.start_process(&process.cmdline, process.remote.as_deref(), process.deleted),
             None => {
-                // A copy of the image's sleep under the name that the scenario says: it really runs, and harms nobody.
+                // A script under the name that the scenario says: it really runs, and harms nobody.
+                let script = "mkdir -p \"${1%/*}\"; printf '#!/bin/sh\\nsleep 3600\\n' >\"$1\" && chmod 755 \"$1\" && gone=$2 && \
+                    { file=$1; shift 2; \"$file\" \"$@\" >/dev/null 2>&1 </dev/null & } && { [ \"$gone\" != true ] || { sleep 1; rm -f \"$file\"; }; }";
                 let path = process.cmdline.first().cloned().unwrap_or_default();
-                let script = "mkdir -p \"${1%/*}\"; cp \"$(command -v busybox || command -v sleep)\" \"$1\" && chmod 755 \"$1\"; \
-                    (exec -a sleep \"$1\" 3600 || exec \"$1\" 3600) >/dev/null 2>&1 & [ \"$2\" != true ] || rm -f \"$1\"";
-                run(scene, &pod, &process.container, &["sh", "-c", script, "sh", &path, &process.deleted.to_string()])
-                    .await
-                    .map_err(about)?;
-                remarks.push(format!("{path} is a copy of a harmless program here, with its own arguments"));
+                let gone = process.deleted.to_string();
+                let mut argv = vec!["sh", "-c", script, "sh", &path, &gone];
+                argv.extend(process.cmdline.iter().skip(1).map(String::as_str));
+                run(scene, &pod, &process.container, &argv).await.map_err(about)?;
+                remarks.push(format!("{path} is a harmless script of that name here"));
                 if process.remote.is_some() {
                     remarks.push("its connection is not made on a real cluster".into());
                 }
@@ -228,6 +229,10 @@ async fn api_request(
 pub async fn inputs(scene: &Scene, scenario: &Scenario) -> Result<BTreeMap<String, String>, Problem> {
     let mut inputs = BTreeMap::new();
     for (name, value) in &scenario.inputs {
+        // The scenario's collector is the embedded cluster's; a real one needs one that its nodes can pull.
+        if name == "collector-image" && scene.sim.is_none() {
+            continue;
+        }
         let value = scene.placed(value);
         let value = if name == "pod" && value.contains('=') { chosen(scene, &value, "").await? } else { value };
         inputs.insert(name.clone(), value);

@@ -4,7 +4,13 @@ use super::scenario::Scenario;
 use crate::cluster::Problem;
 
 /// What is shipped: a test holds this against the folder.
-const SHIPPED: &[(&str, &str)] = &[("pod-compromise", include_str!("../../runbooks/drills/pod-compromise.yaml"))];
+const SHIPPED: &[(&str, &str)] = &[
+    ("pod-compromise", include_str!("../../runbooks/drills/pod-compromise.yaml")),
+    ("pod-compromise-decoy", include_str!("../../runbooks/drills/pod-compromise-decoy.yaml")),
+    ("pod-compromise-distroless", include_str!("../../runbooks/drills/pod-compromise-distroless.yaml")),
+    ("pod-compromise-foothold", include_str!("../../runbooks/drills/pod-compromise-foothold.yaml")),
+    ("pod-compromise-vanishing", include_str!("../../runbooks/drills/pod-compromise-vanishing.yaml")),
+];
 
 /// One line of `drill list`.
 #[derive(Debug, Clone)]

@@ -39,6 +39,9 @@ pub struct Scenario {
     /// What happens, and when.
     #[serde(default)]
     pub injects: Vec<Inject>,
+    /// What a run with nobody at the keyboard may do.
+    #[serde(default)]
+    pub unattended: Unattended,
     /// What must be true in the end.
     #[serde(default)]
     pub expect: Expect,
@@ -193,6 +196,14 @@ pub struct ApiRequest {
     /// User-Agent.
     #[serde(default)]
     pub agent: String,
+}
+
+/// What a run with nobody at the keyboard may do.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Unattended {
+    /// Up to this risk steps are approved; all without it. What is above waits for a person.
+    pub max_risk: Option<crate::event::Risk>,
 }
 
 /// What must be true in the end.

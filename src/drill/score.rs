@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::observe::Seen;
 use super::outcome::{Area, Check, Milestone, MilestoneName, Verdict};
 use super::scenario::Scenario;
-use crate::event::{Artifact, Event, Op, OpKind, OpStatus, Proof, Record, StepStatus};
+use crate::event::{Artifact, Event, Op, OpKind, OpStatus, Proof, Record, RunStatus, StepStatus};
 use crate::runbook::parse_duration;
 
 /// All that is judged.
@@ -260,22 +260,31 @@ fn evidence(facts: &Facts<'_>) -> Vec<Check> {
             )
         })
         .collect();
-    let verified = facts.verified.unwrap_or(false);
+    // A run that waits for a person is not sealed yet, and should not be.
+    let waits = facts.records.iter().rev().find_map(|r| match &r.event {
+        Event::Finished { status, .. } => Some(matches!(status, RunStatus::Stopped | RunStatus::Interrupted)),
+        _ => None,
+    });
     let found = match facts.verified {
         Some(true) => "it does",
         Some(false) => "it does not verify",
+        None if waits == Some(true) => "not sealed: the run waits for a person",
         None => "no bundle was sealed",
     };
-    all.push(check(
+    let mut bundle = check(
         "evidence.bundle",
         Area::Evidence,
         4,
         "the sealed bundle verifies",
-        verified,
+        facts.verified == Some(true),
         found.into(),
         "evidence that can't be shown to be whole is none",
         Some("the bundle".into()),
-    ));
+    );
+    if facts.verified.is_none() && waits == Some(true) {
+        bundle.verdict = Verdict::NotMeasured;
+    }
+    all.push(bundle);
     all
 }
 

@@ -200,6 +200,10 @@ impl World {
         if asked.path.is_some() {
             return discovery::serve(self, request).map(Outcome::now);
         }
+        let group_known = self.resources.iter().any(|r| r.group == asked.group);
+        if !group_known {
+            return Ok(Outcome::now(Answer::text(StatusCode::NOT_FOUND, "404 page not found\n")));
+        }
         let resource = self
             .served(&asked.group, &asked.version, &asked.resource)
             .filter(|r| r.namespaced || asked.namespace.is_empty() || asked.resource == "namespaces")
@@ -223,6 +227,11 @@ impl World {
             } else {
                 Refusal::no_such_method()
             });
+        }
+        if asked.verb == "create" && below.is_empty() && !asked.name.is_empty()
+            || asked.verb == "update" && asked.name.is_empty()
+        {
+            return Err(Refusal::no_such_method());
         }
         let verb = match (asked.verb.as_str(), named) {
             ("watch", true) => "watch",
@@ -276,13 +285,9 @@ impl World {
             )
         };
         if name.is_empty() {
-            return Err(Refusal::internal(format!(
+            return Err(Refusal::bad_request(format!(
                 "requested [{}] without impersonating a user",
-                groups
-                    .iter()
-                    .map(|g| format!("{{Group  {g}  authentication.k8s.io/v1  }}"))
-                    .collect::<Vec<_>>()
-                    .join(" ")
+                groups.iter().map(|g| format!("{{Group  {g}    }}")).collect::<Vec<_>>().join(" ")
             )));
         }
         let mut uid = all("impersonate-uid").pop().unwrap_or_default();

@@ -86,14 +86,14 @@ pub fn delete(world: &mut World, request: &Request, resource: &Resource, key: &K
             "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
             entry.uid
         );
-        return Err(Refusal::conflict(resource, &key.name, &why));
+        return Err(Refusal::conflict(&by_kind(resource), &key.name, &why));
     }
     if let Some(version) = wanted["resourceVersion"].as_str().filter(|v| *v != entry.version.to_string()) {
         let why = format!(
             "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
             entry.version
         );
-        return Err(Refusal::conflict(resource, &key.name, &why));
+        return Err(Refusal::conflict(&by_kind(resource), &key.name, &why));
     }
     if resource.kind == "Namespace" && ["default", "kube-system", "kube-public"].contains(&key.name.as_str()) {
         return Err(Refusal::forbidden(resource, &key.name, "this namespace may not be deleted"));
@@ -151,6 +151,11 @@ pub fn delete(world: &mut World, request: &Request, resource: &Resource, key: &K
         world.put(key, &mut object);
     }
     shown_object(world, request, resource, &object)
+}
+
+/// The server names the kind here where it names the resource elsewhere.
+fn by_kind(resource: &Resource) -> Resource {
+    Resource { plural: resource.kind.clone(), ..resource.clone() }
 }
 
 fn shown_object(world: &World, request: &Request, resource: &Resource, object: &Value) -> Result<Answer> {

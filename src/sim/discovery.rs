@@ -41,7 +41,9 @@ pub fn serve(world: &World, request: &Request) -> Result<Answer> {
         }
         ["apis", group] => {
             let all = groups(world);
-            let (group, versions) = all.iter().find(|(g, _)| g == group).ok_or_else(Refusal::no_such_resource)?;
+            let Some((group, versions)) = all.iter().find(|(g, _)| g == group) else {
+                return Ok(Answer::text(StatusCode::NOT_FOUND, "404 page not found\n"));
+            };
             let mut value = group_of(group, versions);
             value["kind"] = json!("APIGroup");
             value["apiVersion"] = json!("v1");

@@ -72,7 +72,7 @@ pub fn patch(
             format!("the name of the object ({name}) does not match the name on the URL ({})", key.name)
         }));
     }
-    let warnings = decode(resource, &mut after, &options)?;
+    let warnings = decode(world, resource, &mut after, &options)?;
     drop_unknown(resource, &mut after);
     prune_nulls(&mut after);
     schema::set_defaults(&resource.kind, &mut after);
@@ -123,7 +123,7 @@ fn applied(
     if !body["metadata"]["managedFields"].is_null() && body["metadata"]["managedFields"] != json!([]) {
         return Err(Refusal::bad_request("metadata.managedFields must be nil"));
     }
-    let warnings = decode(resource, &mut body, options)?;
+    let warnings = decode(world, resource, &mut body, options)?;
     let name = body["metadata"]["name"].as_str().unwrap_or(&key.name).to_string();
     if name != key.name {
         return Err(Refusal::bad_request(format!(
@@ -202,6 +202,8 @@ fn create_applied(
 
 fn refused(refusal: patches::Refusal) -> Box<Refusal> {
     match refusal {
+        // What strategic merge cannot find its way in is an internal error to the real server.
+        patches::Refusal::BadRequest(message) if message.contains("declared merge key") => Refusal::internal(message),
         patches::Refusal::BadRequest(message) => Refusal::bad_request(message),
         patches::Refusal::Invalid(message) => Refusal::new(422, "Invalid", message),
         patches::Refusal::Conflict { message, causes } => {

@@ -368,8 +368,8 @@ pub fn aggregate(world: &mut World, key: &Key) {
             }
         }
     }
-    if role["rules"].as_array() != Some(&rules) {
-        role["rules"] = json!(rules);
+    if role["rules"].as_array().map_or(&[][..], Vec::as_slice) != rules {
+        role["rules"] = if rules.is_empty() { Value::Null } else { json!(rules) };
         world.put(key, &mut role);
     }
 }

@@ -121,7 +121,7 @@ pub fn get(world: &World, request: &Request, resource: &Resource, key: &Key) -> 
 fn invalid_version(text: &str) -> Box<Refusal> {
     let message =
         format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
-    Refusal::new(500, "InternalError", message)
+    Refusal::bad_request(message)
 }
 
 /// Where a list that was cut goes on.

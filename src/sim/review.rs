@@ -32,7 +32,14 @@ pub fn create(world: &World, request: &Request, resource: &Resource, user: &User
     }
     let spec = review["spec"].clone();
     let invalid = |field: &str, reason: &str, message: &str| {
-        Refusal::invalid(resource, "", &[(reason.to_string(), message.to_string(), field.to_string())])
+        // The real server names the group alone here.
+        let nameless = Resource { kind: String::new(), ..resource.clone() };
+        let mut refusal =
+            Refusal::invalid(&nameless, "", &[(reason.to_string(), message.to_string(), field.to_string())]);
+        if let Some(details) = refusal.details.as_object_mut() {
+            details.remove("kind");
+        }
+        refusal
     };
     match resource.kind.as_str() {
         "SelfSubjectReview" => {
@@ -83,8 +90,8 @@ pub fn create(world: &World, request: &Request, resource: &Resource, user: &User
                 if who.name.is_empty() && who.groups.is_empty() {
                     return Err(invalid(
                         "spec.user",
-                        "FieldValueRequired",
-                        "Required value: at least one of user or group must be specified",
+                        "FieldValueInvalid",
+                        "Invalid value: \"\": at least one of user or group must be specified",
                     ));
                 }
                 who

@@ -137,7 +137,12 @@ fn parse_fields(of: &str, text: &str) -> Result<Vec<(String, String, bool)>> {
         let known = ["metadata.name", "metadata.namespace"].contains(&field)
             || FIELDS.iter().any(|(kind, names)| *kind == of && names.contains(&field));
         if !known {
-            return Err(Refusal::bad_request(format!("field label not supported: {field}")));
+            let converted = FIELDS.iter().any(|(kind, _)| *kind == of);
+            return Err(Refusal::bad_request(if converted {
+                format!("field label not supported: {field}")
+            } else {
+                format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+            }));
         }
         all.push((field.to_string(), value.to_string(), equal));
     }

@@ -222,7 +222,8 @@ fn status(ended: std::result::Result<i32, String>) -> Value {
         }
         Err(message) => {
             let message = format!(
-                "error executing command in container: failed to exec in container: failed to start exec: {message}"
+                "error executing command in container: failed to exec in container: failed to start exec \"{}\": {message}: unknown",
+                "0".repeat(64)
             );
             json!({"metadata": {}, "status": "Failure", "message": format!("Internal error occurred: {message}"), "reason": "InternalError",
                 "details": {"causes": [{"message": message}]}, "code": 500})

@@ -119,6 +119,8 @@ pub struct World {
     pub dirty: BTreeSet<Key>,
     /// What they must look at later.
     pub timers: BinaryHeap<Reverse<(OffsetDateTime, Key)>>,
+    /// Pods that are being stopped, by UID, and since when: objects' own times have whole seconds alone.
+    pub stopping: HashMap<String, OffsetDateTime>,
     /// The next address of a pod and of a Service.
     pub addresses: (u32, u32),
     clock: Clock,
@@ -141,6 +143,7 @@ impl World {
             speed: 1.0,
             dirty: BTreeSet::new(),
             timers: BinaryHeap::new(),
+            stopping: HashMap::new(),
             addresses: (2, 10),
             clock: Clock::System,
         }

@@ -93,7 +93,10 @@ fn not_json(text: &str, error: &serde_json::Error) -> String {
     if first == '{' || first == '[' {
         return format!("couldn't get version/kind; json parse error: {error}");
     }
-    format!("couldn't get version/kind; json parse error: invalid character '{first}' looking for beginning of value")
+    let hex: String = text.bytes().take(20).map(|b| format!("{b:02x}")).collect();
+    format!(
+        "couldn't get version/kind; json parse error: invalid character '{first}' looking for beginning of value ({hex})"
+    )
 }
 
 pub(super) fn unsupported(types: &[&str]) -> Box<Refusal> {
@@ -108,8 +111,19 @@ pub(super) fn unsupported(types: &[&str]) -> Box<Refusal> {
     .with(json!({}))
 }
 
+/// The object of a write; what can't be read at all names the kind that was expected.
+fn object_of(request: &Request, resource: &Resource) -> Result<Value> {
+    body(request).map_err(|mut refusal| {
+        if refusal.message.starts_with("couldn't get version/kind; json parse error: invalid character") {
+            refusal.message =
+                format!("the object provided is unrecognized (must be of type {}): {}", resource.kind, refusal.message);
+        }
+        refusal
+    })
+}
+
 /// Decoding: kind, types, unknown fields. Warnings come back.
-pub(super) fn decode(resource: &Resource, object: &mut Value, options: &Options) -> Result<Vec<String>> {
+pub(super) fn decode(world: &World, resource: &Resource, object: &mut Value, options: &Options) -> Result<Vec<String>> {
     let (api, kind) = (object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default());
     if !object.is_object() {
         return Err(Refusal::bad_request(
@@ -128,6 +142,13 @@ pub(super) fn decode(resource: &Resource, object: &mut Value, options: &Options)
         return Err(Refusal::bad_request(if kind == resource.kind {
             format!("the API version in the data ({api}) does not match the expected API version ({expected})")
         } else {
+            let version = api.rsplit('/').next().unwrap_or_default();
+            if world.of_kind(api, kind).is_some() {
+                return Err(Refusal::bad_request(format!(
+                    "{kind} in version {version:?} cannot be handled as a {}: converting ({version}.{kind}) to (core.{}): unknown conversion",
+                    resource.kind, resource.kind
+                )));
+            }
             format!(
                 "{kind} in version {:?} cannot be handled as a {}: no kind {kind:?} is registered for version {api:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
                 api.rsplit('/').next().unwrap_or_default(),
@@ -245,8 +266,8 @@ pub fn create(
     user: &User,
 ) -> Result<Outcome> {
     let options = Options::of(request)?;
-    let mut object = body(request)?;
-    let warnings = decode(resource, &mut object, &options)?;
+    let mut object = object_of(request, resource)?;
+    let warnings = decode(world, resource, &mut object, &options)?;
     drop_unknown(resource, &mut object);
     admission::namespace_of(resource, &mut object, namespace)?;
     let meta = &mut object["metadata"];
@@ -267,7 +288,7 @@ pub fn create(
         }
     }
     if meta["resourceVersion"].as_str().is_some_and(|v| !v.is_empty()) {
-        return Err(Refusal::bad_request("resourceVersion should not be set on objects to be created"));
+        return Err(Refusal::new(500, "", "resourceVersion should not be set on objects to be created"));
     }
     let name = meta["name"].as_str().unwrap_or_default().to_string();
     let key = Key::new(&resource.id(), namespace, &name);
@@ -297,8 +318,10 @@ pub fn create(
     {
         map.remove("status");
     }
+    prune_metadata(&mut object);
     schema::set_defaults(&resource.kind, &mut object);
     admission::on_create(world, resource, &mut object, user)?;
+    schema::set_defaults(&resource.kind, &mut object);
     let found = causes(schema::validate(&resource.kind, &object, None));
     if !found.is_empty() {
         return Err(Refusal::invalid(resource, &name, &found));
@@ -379,8 +402,8 @@ pub fn update(
     user: &User,
 ) -> Result<Outcome> {
     let options = Options::of(request)?;
-    let mut object = body(request)?;
-    let warnings = decode(resource, &mut object, &options)?;
+    let mut object = object_of(request, resource)?;
+    let warnings = decode(world, resource, &mut object, &options)?;
     drop_unknown(resource, &mut object);
     let meta = &object["metadata"];
     let name = meta["name"].as_str().unwrap_or_default();
@@ -431,11 +454,38 @@ pub(super) fn change(
 ) -> Result<Outcome> {
     let (old, new) = (&before["metadata"], after["metadata"].clone());
     if let Some(uid) = new["uid"].as_str().filter(|uid| !uid.is_empty() && Some(*uid) != old["uid"].as_str()) {
+        let known = old["uid"].as_str().unwrap_or_default();
+        if request.method == "PATCH" {
+            let cause = (
+                "FieldValueInvalid".to_string(),
+                format!("Invalid value: {uid:?}: field is immutable"),
+                "metadata.uid".to_string(),
+            );
+            return Err(Refusal::invalid(resource, &key.name, &[cause.clone(), cause]));
+        }
+        let place = format!("/registry/{}/{}/{}", resource.plural, key.namespace, key.name).replace("//", "/");
         let why = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            old["uid"].as_str().unwrap_or_default()
+            "StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {known}"
         );
         return Err(Refusal::conflict(resource, &key.name, &why));
+    }
+    if !old["deletionTimestamp"].is_null() {
+        let held = |meta: &Value| -> Vec<Value> { meta["finalizers"].as_array().cloned().unwrap_or_default() };
+        let before = held(old);
+        let more: Vec<String> = held(&new)
+            .iter()
+            .filter(|f| !before.contains(f))
+            .map(|f| f.as_str().map_or_else(String::new, |f| format!("{f:?}")))
+            .collect();
+        if !more.is_empty() {
+            let message = format!(
+                "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                more.join(", ")
+            );
+            // Said twice: by the strategy and by the kind's own validation.
+            let cause = ("FieldValueForbidden".to_string(), message, "metadata.finalizers".to_string());
+            return Err(Refusal::invalid(resource, &key.name, &[cause.clone(), cause]));
+        }
     }
     match new["resourceVersion"].as_str().unwrap_or_default() {
         "" if must_name_version(resource, request, &owner) => {
@@ -444,7 +494,7 @@ pub(super) fn change(
                 "Invalid value: 0: must be specified for an update".to_string(),
                 "metadata.resourceVersion".to_string(),
             )];
-            return Err(Refusal::invalid(resource, &key.name, &causes));
+            return Err(Refusal::invalid(&by_plural(resource), &key.name, &causes));
         }
         "" => {}
         version if Some(version) != old["resourceVersion"].as_str() => {
@@ -469,6 +519,7 @@ pub(super) fn change(
         set_or_remove(&mut after["metadata"], fixed, &old[fixed]);
     }
     set_or_remove(&mut after["metadata"], "resourceVersion", &old["resourceVersion"]);
+    prune_metadata(&mut after);
     set_or_remove(&mut after, "kind", &json!(resource.kind));
     set_or_remove(&mut after, "apiVersion", &json!(resource.api_version()));
     if below == "status" || below == "approval" {
@@ -528,6 +579,11 @@ pub(super) fn change(
     stored(world, request, resource, key, after, options, StatusCode::OK)
 }
 
+/// The storage names the resource where validation names the kind.
+fn by_plural(resource: &Resource) -> Resource {
+    Resource { kind: resource.plural.clone(), ..resource.clone() }
+}
+
 /// Some kinds take no PUT without the version that it replaces.
 fn must_name_version(resource: &Resource, request: &Request, owner: &Owner) -> bool {
     let kind = ["CustomResourceDefinition", "Lease"].contains(&resource.kind.as_str());
@@ -543,6 +599,22 @@ fn same(before: &Value, after: &Value) -> bool {
         bare
     };
     bare(before) == bare(after)
+}
+
+/// Empty maps and lists of metadata are not written.
+pub(super) fn prune_metadata(object: &mut Value) {
+    if let Some(meta) = object["metadata"].as_object_mut() {
+        for part in ["labels", "annotations"] {
+            if meta.get(part).is_some_and(|v| v.as_object().is_some_and(serde_json::Map::is_empty)) {
+                meta.remove(part);
+            }
+        }
+        for part in ["finalizers", "ownerReferences"] {
+            if meta.get(part).is_some_and(|v| v.as_array().is_some_and(Vec::is_empty)) {
+                meta.remove(part);
+            }
+        }
+    }
 }
 
 /// Sets a field, or removes it where the value is null.

@@ -333,8 +333,25 @@ fn status(spec: &Value, image: &Image, container_id: &str, state: Value, ready: 
         _ => bare,
     };
     let started = state["running"].is_object();
-    json!({"name": spec["name"], "image": name, "imageID": format!("{repository}@{}", image.digest), "containerID": format!("containerd://{container_id}"),
-        "ready": ready, "started": started, "restartCount": 0, "state": state, "lastState": {}, "resources": {}})
+    let mut status = json!({"name": spec["name"], "image": name, "imageID": format!("{repository}@{}", image.digest), "containerID": format!("containerd://{container_id}"),
+        "ready": ready, "started": started, "restartCount": 0, "state": state, "lastState": {}, "resources": {}});
+    let mounts: Vec<Value> = spec["volumeMounts"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|m| {
+            let mut mount = json!({"name": m["name"], "mountPath": m["mountPath"]});
+            if m["readOnly"] == true {
+                mount["readOnly"] = json!(true);
+                mount["recursiveReadOnly"] = json!("Disabled");
+            }
+            mount
+        })
+        .collect();
+    if !mounts.is_empty() {
+        status["volumeMounts"] = json!(mounts);
+    }
+    status
 }
 
 /// Ephemeral containers that were asked for and have not begun. Whether one did.
@@ -439,6 +456,16 @@ fn finish(world: &mut World, key: &Key, mut pod: Value) {
     }
 }
 
+/// A first process without a handler of its own does not get SIGTERM at all (pid_namespaces(7)).
+fn deaf(spec: &Value) -> bool {
+    let word = |i: usize| spec["command"][i].as_str().unwrap_or_default();
+    match word(0).rsplit('/').next().unwrap_or_default() {
+        "sleep" | "tail" => true,
+        "sh" | "bash" | "ash" => !word(2).contains("exec ") && !word(2).contains("trap "),
+        _ => false,
+    }
+}
+
 /// A pod that is to go: at once when it heeds SIGTERM, else when its grace is over; never from a node that is lost.
 fn stop(world: &mut World, key: &Key, pod: Value, node: &str) {
     if node.is_empty() {
@@ -451,29 +478,21 @@ fn stop(world: &mut World, key: &Key, pod: Value, node: &str) {
         return;
     }
     let grace = pod["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
-    let deadline =
-        pod["metadata"]["deletionTimestamp"].as_str().and_then(|t| clock::parse(t).ok()).unwrap_or_else(|| world.now());
-    let asked = deadline - Duration::seconds(grace);
-    let specs = pod["spec"]["containers"].as_array().into_iter().flatten();
-    let stubborn = specs.map(|c| image_of(world, &pod, c)).any(|i| i.ignores_term);
+    let mut specs = pod["spec"]["containers"].as_array().into_iter().flatten();
+    let stubborn = specs.any(|c| image_of(world, &pod, c).ignores_term || deaf(c));
     let takes = if stubborn {
         world.scaled(Duration::seconds(grace))
     } else {
         world.scaled(STOP).min(world.scaled(Duration::seconds(grace)))
     };
-    // The request's time has whole seconds; a stop that is due by them may begin up to a second early.
-    let due = asked + takes;
-    if world.now() < due {
-        let left = due - world.now();
-        world.later(left.min(takes), key);
-        if left > takes {
-            return;
-        }
-        if left > Duration::ZERO {
-            return;
-        }
-    }
     let uid = pod["metadata"]["uid"].as_str().unwrap_or_default().to_string();
+    let now = world.now();
+    let since = *world.stopping.entry(uid.clone()).or_insert(now);
+    if now < since + takes {
+        world.later(since + takes - now, key);
+        return;
+    }
+    world.stopping.remove(&uid);
     world.containers.retain(|(of, _), _| *of != uid);
     if pod["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty) {
         world.remove(key);

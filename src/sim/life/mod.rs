@@ -153,7 +153,7 @@ fn reconcile(world: &mut World, key: &Key) {
 
 /// A CustomResourceDefinition's names are accepted and it is served.
 fn definition(world: &mut World, key: &Key) {
-    let Some(mut object) = world.store.value(key).filter(|o| o["status"]["acceptedNames"].is_null()) else { return };
+    let Some(mut object) = world.store.value(key).filter(|o| !o["status"]["conditions"].is_array()) else { return };
     let now = world.stamp();
     let names = object["spec"]["names"].clone();
     let stored: Vec<Value> = object["spec"]["versions"]

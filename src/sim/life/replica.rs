@@ -138,7 +138,8 @@ pub fn replica_set(world: &mut World, key: &Key) {
         }
     }
     let Some(mut set) = world.store.value(key) else { return };
-    let now: Vec<Value> = claimed(world, &set).into_iter().map(|(_, p)| p).filter(active).collect();
+    let (now, leaving): (Vec<Value>, Vec<Value>) = claimed(world, &set).into_iter().map(|(_, p)| p).partition(active);
+    let leaving = leaving.iter().filter(|p| !p["metadata"]["deletionTimestamp"].is_null()).count();
     let ready = now.iter().filter(|p| is_ready(p)).count();
     let labels = set["spec"]["template"]["metadata"]["labels"].as_object().cloned().unwrap_or_default();
     let labelled = now.iter().filter(|p| labels.iter().all(|(k, v)| p["metadata"]["labels"][k] == *v)).count();
@@ -148,6 +149,7 @@ pub fn replica_set(world: &mut World, key: &Key) {
         let value = if count == 0 { Value::Null } else { json!(count) };
         crate::sim::write::set_or_remove(&mut status, name, &value);
     }
+    status["terminatingReplicas"] = json!(leaving);
     status["observedGeneration"] = set["metadata"]["generation"].clone();
     match failed {
         Some(why) => condition(world, &mut status, "ReplicaFailure", "True", "FailedCreate", &why),

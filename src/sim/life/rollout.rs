@@ -66,9 +66,14 @@ pub fn deployment(world: &mut World, key: &Key) {
             let mut template = object["spec"]["template"].clone();
             template["metadata"]["labels"][HASH] = json!(hash);
             let at = Key::new(SETS, &key.namespace, &name);
+            let first = if sets.is_empty() { wanted } else { 0 };
             let mut set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": meta,
-                "spec": {"replicas": 0, "selector": selector, "template": template}, "status": {"replicas": 0}});
+                "spec": {"replicas": first, "selector": selector, "template": template}, "status": {"replicas": 0}});
             world.put(&at, &mut set);
+            if first > 0 {
+                let message = format!("Scaled up replica set {name} from 0 to {first}");
+                world.event(&object, "Deployment", "Normal", "ScalingReplicaSet", &message, "deployment-controller");
+            }
             sets.push((at, set));
             Some(sets.len() - 1)
         }

@@ -1,12 +1,23 @@
-//! The four kinds of PATCH, and metadata.managedFields.
+//! The four kinds of PATCH, and metadata.managedFields, over JSON.
+//!
+//! Results are as the request asks: what a subresource can't change, defaults and validation are the caller's.
 
-mod lists;
+mod apply;
+mod compare;
+mod fieldset;
+mod go;
+mod json;
 mod managed;
+mod merge;
+mod schema;
+mod shape;
 mod strategic;
 
 use serde_json::Value;
 
-pub use managed::{Manager, apply, update_managed};
+pub use apply::apply;
+pub use json::json_patch;
+pub use managed::{Manager, update_managed};
 pub use strategic::strategic;
 
 /// Why a patch is refused.
@@ -16,34 +27,37 @@ pub enum Refusal {
     BadRequest(String),
     /// 422 Invalid with this message.
     Invalid(String),
-    /// 409 Conflict of server-side apply: one (field, message) for each field.
+    /// 409 Conflict of server-side apply.
     Conflict {
         /// The status' message.
         message: String,
-        /// `.spec.replicas`, `conflict with "kubectl" using apps/v1`.
+        /// Of each field: `.spec.replicas`, `conflict with "kubectl" using apps/v1`. Their reason is
+        /// `FieldManagerConflict`.
         causes: Vec<(String, String)>,
     },
 }
 
-/// RFC 6902.
-///
-/// # Errors
-/// 400 for what is no patch, 422 for one that does not fit.
-pub fn json_patch(live: &Value, patch: &Value) -> Result<Value, Refusal> {
-    let bad = |e: &dyn std::fmt::Display| Refusal::BadRequest(format!("error decoding patch: {e}"));
-    let patch: json_patch::Patch = serde_json::from_value(patch.clone()).map_err(|e| bad(&e))?;
-    let mut value = live.clone();
-    // The real server names neither the operation nor the path.
-    json_patch::patch(&mut value, &patch)
-        .map_err(|_| Refusal::Invalid("the server rejected our request due to an error in our request".into()))?;
-    Ok(value)
-}
-
-/// RFC 7386.
+/// Applies a JSON merge patch, RFC 7386. A patch that is no object replaces all: the real server answers 400 to it,
+/// which is the caller's.
 pub fn merge_patch(live: &Value, patch: &Value) -> Value {
     let mut value = live.clone();
     json_patch::merge(&mut value, patch);
-    value
+    tidy(value)
+}
+
+/// Without the empty parts of metadata, which no object of the server has.
+fn tidy(mut object: Value) -> Value {
+    let empty = |v: &Value| match v {
+        Value::Null => true,
+        Value::Object(map) => map.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    };
+    if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        let names = ["labels", "annotations", "finalizers", "ownerReferences"];
+        meta.retain(|name, value| !(names.contains(&name.as_str()) && empty(value)));
+    }
+    object
 }
 
 #[cfg(test)]

@@ -1,0 +1,214 @@
+//! quell's collector in a simulated ephemeral container: the same frames as the real program sends, about the target's
+//! simulated files and processes.
+
+mod filesystem;
+mod frames;
+mod header;
+mod processes;
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::shell::Stream;
+use super::state::View;
+use super::{Container, Io, Net, given_up, wait};
+use crate::collector::wire::PROTOCOL;
+use frames::Frames;
+
+const USAGE: &str = "quell-collector: reads a suspect container from beside it
+  serve [--ttl SECONDS]                      say who I am, then wait and end by myself
+  processes                                  every process that /proc shows, with sockets, as JSON
+  filesystem --root DIR | --container ID [--or-init]
+             [--exclude PATH[:WHY]]... [--max-bytes N] [--max-file N] [--max-files N]
+                                             one tar stream of a tree
+  probe [--timeout-ms N] ADDRESS:PORT...     which of them take a TCP connection, as JSON
+All but serve write frames and wait for one line on standard input; --raw writes the data alone.
+";
+
+enum Failure {
+    Usage(String),
+    Other(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Other(error.to_string())
+    }
+}
+
+/// Options that were given, in order, and the rest.
+struct Given {
+    options: Vec<(String, String)>,
+    words: Vec<String>,
+}
+
+impl Given {
+    fn parse(argv: &[String], flags: &[&str], with_value: &[&str]) -> Result<Given, Failure> {
+        let (mut options, mut words, mut rest) = (Vec::new(), Vec::new(), argv.iter());
+        while let Some(word) = rest.next() {
+            if flags.contains(&word.as_str()) {
+                options.push((word.clone(), String::new()));
+            } else if with_value.contains(&word.as_str()) {
+                let value = rest.next().ok_or_else(|| Failure::Usage(format!("{word} needs a value")))?;
+                options.push((word.clone(), value.clone()));
+            } else if word.starts_with('-') {
+                return Err(Failure::Usage(format!("unknown option {word}")));
+            } else {
+                words.push(word.clone());
+            }
+        }
+        Ok(Given { options, words })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.options.iter().any(|(n, _)| n == name)
+    }
+
+    fn all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a str> {
+        self.options.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
+        let Some(text) = self.all(name).next_back() else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| Failure::Usage(format!("{name} {text}: not a number")))
+    }
+}
+
+/// One run of it.
+struct Run<'a> {
+    own: &'a Container,
+    target: &'a Container,
+    /// Its number among the target's processes.
+    pid: u32,
+    argv: &'a [String],
+    io: Io,
+    net: &'a dyn Net,
+}
+
+/// Runs `/quell-collector ARGS`; the exit code.
+pub fn run(own: &Container, target: &Container, argv: &[String], io: Io, net: &dyn Net) -> i32 {
+    let pid = own.join(target, argv);
+    let cancel = io.cancel.clone();
+    let mut run = Run { own, target, pid, argv: argv.get(1..).unwrap_or_default(), io, net };
+    let code = match run.dispatch() {
+        Ok(()) => 0,
+        Err(Failure::Usage(text)) => {
+            let _ = write!(run.io.stderr, "{text}\n{USAGE}");
+            2
+        }
+        Err(Failure::Other(text)) => {
+            let _ = writeln!(run.io.stderr, "quell-collector: {text}");
+            1
+        }
+    };
+    let there = target.state().processes.remove(&pid).is_some();
+    if given_up(&cancel) || !there { 137 } else { code }
+}
+
+impl Run<'_> {
+    /// The target as the collector sees it: with its own rights, and all of the target's processes.
+    fn view<T>(&self, look: impl FnOnce(&View<'_>) -> T) -> T {
+        let state = self.target.state();
+        // No process of the target's own looks: it is seen from another cgroup namespace.
+        look(&View { state: &state, facts: &self.target.facts, pid: 0, uid: self.own.uid })
+    }
+
+    fn dispatch(&mut self) -> Result<(), Failure> {
+        let Some((command, rest)) = self.argv.split_first() else {
+            return Err(Failure::Usage("a command is needed".into()));
+        };
+        match command.as_str() {
+            "serve" => self.serve(&Given::parse(rest, &[], &["--ttl"])?),
+            "processes" => {
+                let given = Given::parse(rest, &["--raw"], &[])?;
+                self.framed(&given, processes::write)
+            }
+            "filesystem" => {
+                let values = ["--root", "--container", "--exclude", "--max-bytes", "--max-file", "--max-files"];
+                let given = Given::parse(rest, &["--raw", "--or-init"], &values)?;
+                let limits = filesystem::limits(self, &given)?;
+                self.framed(&given, |run, out| filesystem::write(run, out, &limits))
+            }
+            "probe" => {
+                let given = Given::parse(rest, &["--raw"], &["--timeout-ms"])?;
+                let timeout = Duration::from_millis(given.number("--timeout-ms")?.unwrap_or(2000).clamp(1, 60_000));
+                self.framed(&given, |run, out| run.probe(out, &given.words, timeout))
+            }
+            "--version" | "version" => Ok(writeln!(self.io.stdout, "{}", version())?),
+            other => Err(Failure::Usage(format!("unknown command {other}"))),
+        }
+    }
+
+    /// The ephemeral container's main process.
+    fn serve(&mut self, given: &Given) -> Result<(), Failure> {
+        let ttl = given.number("--ttl")?.unwrap_or(3600).clamp(1, 24 * 3600);
+        writeln!(self.io.stdout, "{}", version())?;
+        self.io.stdout.flush()?;
+        wait(Duration::from_secs(ttl), &|| {
+            given_up(&self.io.cancel) || !self.target.state().processes.contains_key(&self.pid)
+        });
+        Ok(())
+    }
+
+    fn framed(
+        &mut self,
+        given: &Given,
+        write: impl FnOnce(&Run<'_>, &mut Frames) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        let raw = given.has("--raw");
+        let take = |w: &mut Box<dyn Write + Send>| std::mem::replace(w, Box::new(Stream::Null));
+        let (out, err) = (take(&mut self.io.stdout), take(&mut self.io.stderr));
+        let mut out = Frames::new(out, err, raw, self.io.cancel.clone());
+        out.hello(self.argv, self.pid)?;
+        let written = write(self, &mut out).and_then(|()| out.finish());
+        self.io.stderr = out.into_error();
+        written?;
+        // Until one line came, or the other side is gone.
+        let mut byte = [0; 1];
+        for _ in 0..64 {
+            if raw || self.io.stdin.read(&mut byte).unwrap_or(0) == 0 || byte == *b"\n" {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn probe(&self, out: &mut Frames, addresses: &[String], timeout: Duration) -> io::Result<()> {
+        if addresses.len() > 256 {
+            return Err(io::Error::other("more than 256 addresses"));
+        }
+        let net = self.net;
+        let attempts: Vec<serde_json::Value> = std::thread::scope(|scope| {
+            let tries: Vec<_> = addresses.iter().map(|a| scope.spawn(move || attempt(net, a, timeout))).collect();
+            tries.into_iter().filter_map(|t| t.join().ok()).collect()
+        });
+        out.entries = attempts.len() as u64;
+        out.put(&serde_json::to_vec(&serde_json::json!({ "attempts": attempts }))?)
+    }
+}
+
+fn attempt(net: &dyn Net, address: &str, timeout: Duration) -> serde_json::Value {
+    let begun = Instant::now();
+    let dialled = match address.parse::<SocketAddr>() {
+        Ok(_) => net.dial(address, timeout),
+        Err(error) => Err(error.to_string()),
+    };
+    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (outcome, error) = match dialled.err() {
+        None => return serde_json::json!({"address": address, "outcome": "connected", "ms": ms}),
+        Some(why) if why.contains("refused") => ("refused", "Connection refused (os error 111)".into()),
+        Some(why) if why.contains("timed out") || why.contains("timeout") => ("timeout", "connection timed out".into()),
+        Some(why) if why.contains("unreachable") || why.contains("no route") => {
+            ("unreachable", "No route to host (os error 113)".into())
+        }
+        Some(why) if why.contains("socket address") => ("invalid", why),
+        Some(why) => ("failed", why),
+    };
+    serde_json::json!({"address": address, "outcome": outcome, "ms": ms, "error": error})
+}
+
+fn version() -> String {
+    serde_json::json!({"name": "quell-collector", "version": env!("CARGO_PKG_VERSION"), "protocol": PROTOCOL})
+        .to_string()
+}
