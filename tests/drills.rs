@@ -100,12 +100,15 @@ fn the_same_seed_gives_the_same_names() {
 }
 
 #[test]
-fn without_a_terminal_a_drill_says_what_to_give() {
+fn without_a_terminal_only_the_embedded_cluster_is_drilled_unasked() {
     let dir = tempfile::tempdir().unwrap();
-    let ran = quell(dir.path(), &["drill", "pod-compromise"]);
+    let ran = quell(dir.path(), &["--context", "somewhere", "drill", "pod-compromise"]);
     assert_eq!(ran.status.code(), Some(5));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("--auto"));
     assert!(!dir.path().join("drills").exists(), "nothing was begun");
+    let ran = quell(dir.path(), &["drill", "pod-compromise"]);
+    assert!(ran.status.success());
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("no terminal to ask at"));
 }
 
 /// A runbook with one thing wrong.

@@ -137,19 +137,19 @@ impl Scene {
         for (from, to) in images {
             scenario.manifests = scenario.manifests.replace(&format!("image: {from}"), &format!("image: {to}"));
         }
-        scene.prepare(&scenario, &[]).await?;
+        if let Err(problem) = scene.prepare(&scenario, &[]).await {
+            // What was made so far is not left behind; `quell drill clean` finds it too.
+            let _ = scene.clear().await;
+            return Err(problem);
+        }
         Ok(scene)
     }
 
     async fn prepare(&self, scenario: &Scenario, rights: &[Value]) -> Result<(), Problem> {
         let home = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": {LABEL: self.id}}});
         self.apply(&home).await?;
-        if self.sim.is_some() {
-            // The namespace's service account comes a moment later; pods are refused until then.
-            self.until("the namespace's service account", |all| !all.is_empty(), "serviceaccounts").await?;
-        } else {
-            self.until("the namespace's service account", |all| !all.is_empty(), "serviceaccounts").await?;
-        }
+        // The namespace's service account comes a moment later; pods are refused until then.
+        self.until("the namespace's service account", |all| !all.is_empty(), "serviceaccounts").await?;
         for object in documents(&self.placed(&scenario.manifests))? {
             self.apply(&object).await?;
         }
@@ -263,8 +263,10 @@ impl Scene {
         let wait = async {
             let mut changes = std::pin::pin!(watcher(api.clone(), watcher::Config::default()));
             loop {
-                let _ =
-                    changes.try_next().await.map_err(|e| Problem::failed(format!("watching the drill's pods: {e}")))?;
+                // The workloads' own status comes after the last change of a pod: look again soon without one.
+                if let Ok(change) = tokio::time::timeout(Duration::from_millis(250), changes.try_next()).await {
+                    change.map_err(|e| Problem::failed(format!("watching the drill's pods: {e}")))?;
+                }
                 if self.complete().await? {
                     return Ok(());
                 }

@@ -225,7 +225,7 @@ fn status(ended: std::result::Result<i32, String>) -> Value {
                 "error executing command in container: failed to exec in container: failed to start exec \"{}\": {message}: unknown",
                 "0".repeat(64)
             );
-            json!({"metadata": {}, "status": "Failure", "message": format!("Internal error occurred: {message}"), "reason": "InternalError",
+            json!({"metadata": {}, "status": "Failure", "message": format!("Internal error occurred: Internal error occurred: {message}"), "reason": "InternalError",
                 "details": {"causes": [{"message": message}]}, "code": 500})
         }
     }

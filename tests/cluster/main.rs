@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
 
 mod crash;
+mod drills;
 mod playbook;
 mod refusals;
 mod support;
+mod transcripts;
 mod undo;

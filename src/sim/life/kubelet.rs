@@ -154,10 +154,18 @@ fn run(world: &mut World, pod: &Value, spec: &Value, image: &Image, container_id
     };
     let container = Arc::new(container);
     let now = world.now();
-    let log = image.log.iter().map(|line| (now, line.clone())).collect();
+    let lines = if image.log.is_empty() { echoed(spec) } else { image.log.clone() };
+    let log = lines.into_iter().map(|line| (now, line)).collect();
     let former = world.containers.remove(&(uid.clone(), name.clone())).map(|r| r.log);
     world.containers.insert((uid, name), Running { container: container.clone(), log, former });
     container
+}
+
+/// What a container's command says before it does anything else: `sh -c "echo ready; exec …"`.
+fn echoed(spec: &Value) -> Vec<String> {
+    let script = spec["command"][2].as_str().filter(|_| spec["command"][1] == "-c").unwrap_or_default();
+    let said = script.split(';').map(str::trim).map_while(|s| s.strip_prefix("echo "));
+    said.map(|words| words.trim_matches(['"', '\'']).to_string()).collect()
 }
 
 fn facts(world: &mut World, pod: &Value, spec: &Value, container_id: &str) -> Facts {
