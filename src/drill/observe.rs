@@ -2,17 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::ListParams;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use tokio::sync::Notify;
 
 use super::stage::is_ready;
 use crate::clock::Clock;
+use crate::cluster::Problem;
+
+/// How long a watch may lag behind the cluster.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was seen.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +32,8 @@ pub struct Seen {
     pub pods: BTreeMap<String, PodSeen>,
     /// Policies in force.
     policies: BTreeMap<String, NetworkPolicy>,
+    pods_known: bool,
+    policies_known: bool,
 }
 
 /// One pod's life during the drill.
@@ -49,6 +58,9 @@ pub struct PodSeen {
 /// Watches until it is dropped.
 pub struct Observer {
     seen: Arc<Mutex<Seen>>,
+    told: Arc<Notify>,
+    pods: Api<Pod>,
+    policies: Api<NetworkPolicy>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -61,32 +73,42 @@ impl Drop for Observer {
 }
 
 impl Observer {
-    /// Begins to watch a namespace; `target` is the suspect's UID.
-    pub fn begin(client: &Client, namespace: &str, target: &str, clock: Clock) -> Observer {
+    /// Begins to watch a namespace, and returns when its present state is known; `target` is the suspect's UID.
+    ///
+    /// # Errors
+    /// The state was not known within [`PATIENCE`].
+    pub async fn begin(client: &Client, namespace: &str, target: &str, clock: Clock) -> Result<Observer, Problem> {
         let seen = Arc::new(Mutex::new(Seen::default()));
+        let told = Arc::new(Notify::new());
+        let (tell, tell_too) = (told.clone(), told.clone());
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
         let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), namespace);
+        let (listed_pods, listed_policies) = (pods.clone(), policies.clone());
         let (one, two, suspect) = (seen.clone(), seen.clone(), target.to_string());
         let again = suspect.clone();
         let tasks = vec![
             tokio::spawn(async move {
                 let mut first = true;
-                let mut events = std::pin::pin!(watcher(pods, watcher::Config::default()));
+                let mut events = std::pin::pin!(watcher(listed_pods, watcher::Config::default()));
                 while let Some(event) = events.next().await {
                     let Ok(event) = event else { continue };
                     let mut seen = one.lock().unwrap_or_else(PoisonError::into_inner);
                     match event {
                         Event::InitApply(pod) => seen.pod(&pod, first),
                         Event::Apply(pod) => seen.pod(&pod, false),
-                        Event::InitDone => first = false,
+                        Event::InitDone => {
+                            first = false;
+                            seen.pods_known = true;
+                        }
                         Event::Delete(pod) => seen.deleted(&pod, &suspect, clock.now()),
                         Event::Init => {}
                     }
                     seen.judge(&suspect, clock.now());
+                    tell.notify_waiters();
                 }
             }),
             tokio::spawn(async move {
-                let mut events = std::pin::pin!(watcher(policies, watcher::Config::default()));
+                let mut events = std::pin::pin!(watcher(listed_policies, watcher::Config::default()));
                 while let Some(event) = events.next().await {
                     let Ok(event) = event else { continue };
                     let mut seen = two.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,13 +119,59 @@ impl Observer {
                         Event::Delete(policy) => {
                             seen.policies.remove(policy.metadata.name.as_deref().unwrap_or_default());
                         }
-                        _ => {}
+                        Event::InitDone => seen.policies_known = true,
+                        Event::Init => {}
                     }
                     seen.judge(&again, clock.now());
+                    tell_too.notify_waiters();
                 }
             }),
         ];
-        Observer { seen, tasks }
+        let observer = Observer { seen, told, pods, policies, tasks };
+        if observer.until(|seen| seen.pods_known && seen.policies_known).await {
+            return Ok(observer);
+        }
+        Err(Problem::failed(format!("the namespace {namespace} could not be watched; its score would be a guess"))
+            .hint("look whether its pods and network policies can be listed and watched"))
+    }
+
+    /// Waits until what was seen is what the cluster has now. False: it was not within [`PATIENCE`].
+    ///
+    /// # Errors
+    /// The cluster can't be asked.
+    pub async fn caught_up(&self) -> Result<bool, Problem> {
+        let all = ListParams::default();
+        let pods = self.pods.list(&all).await?;
+        let policies = self.policies.list(&all).await?;
+        let there = |uid: &str| pods.items.iter().any(|p| p.metadata.uid.as_deref() == Some(uid));
+        Ok(self
+            .until(|seen| {
+                let mut known = seen.pods.iter().filter(|(_, p)| p.gone.is_none());
+                known.all(|(uid, _)| there(uid))
+                    && pods.items.iter().filter_map(|p| p.metadata.uid.as_ref()).all(|u| seen.pods.contains_key(u))
+                    && policies
+                        .items
+                        .iter()
+                        .filter_map(|p| p.metadata.name.as_ref())
+                        .all(|n| seen.policies.contains_key(n))
+            })
+            .await)
+    }
+
+    async fn until(&self, is: impl Fn(&Seen) -> bool) -> bool {
+        let wait = async {
+            loop {
+                let told = self.told.notified();
+                tokio::pin!(told);
+                // Registered before the look, so that nothing told in between is missed.
+                told.as_mut().enable();
+                if is(&self.seen.lock().unwrap_or_else(PoisonError::into_inner)) {
+                    return;
+                }
+                told.await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.is_ok()
     }
 
     /// What was seen so far.

@@ -1,0 +1,96 @@
+//! Containment and eradication, as the cluster itself showed them.
+
+use super::{Facts, check};
+use crate::drill::outcome::{Area, Check};
+
+pub(super) fn containment(facts: &Facts<'_>) -> Vec<Check> {
+    let expect = &facts.scenario.expect;
+    let mut all = Vec::new();
+    let cut = facts.seen.cut_off.as_ref();
+    match expect.contained {
+        Some(true) => {
+            let found = match cut {
+                Some((_, by)) => format!("policy {by} selected it"),
+                None if facts.seen.gone.is_some() => "it was gone before any policy selected it".into(),
+                None => "no policy ever selected it with all traffic denied".into(),
+            };
+            let fault = facts
+                .steps()
+                .iter()
+                .find(|(_, uses, _, _)| *uses == "pod.isolate")
+                .map_or("the runbook has no step that isolates".to_string(), |(step, _, status, _)| {
+                    format!("step {step}: {status}")
+                });
+            all.push(check(
+                "containment.policy",
+                Area::Containment,
+                6,
+                "a policy that allows nothing selects the suspect while it lives",
+                cut.is_some(),
+                found,
+                "until then the attacker can reach others and be reached",
+                Some(fault),
+            ));
+            if let (Some((at, _)), Some(gone)) = (cut, facts.seen.gone) {
+                all.push(check(
+                    "containment.before-delete",
+                    Area::Containment,
+                    2,
+                    "containment comes before deletion",
+                    *at <= gone,
+                    format!("{} ms before", (gone - *at).whole_milliseconds()),
+                    "a suspect that is only deleted is replaced by its controller, unseen",
+                    None,
+                ));
+            }
+        }
+        Some(false) => {
+            let found = cut.map_or("it was left alone".to_string(), |(_, by)| format!("policy {by} cut it off"));
+            all.push(check(
+                "containment.none",
+                Area::Containment,
+                4,
+                "a benign pod is not cut off",
+                cut.is_none(),
+                found,
+                "a wrong containment is an outage of one's own making",
+                Some("the suspect was benign".into()),
+            ));
+        }
+        None => {}
+    }
+    match expect.eradicated {
+        Some(true) => {
+            let gone = facts.seen.gone.is_some();
+            let found = if gone { "its UID is gone".to_string() } else { "it is still there".into() };
+            all.push(check(
+                "containment.eradicated",
+                Area::Containment,
+                4,
+                "the suspect is gone in the end",
+                gone,
+                found,
+                "what still runs can still act",
+                Some(facts.deletion().map_or("no step deleted the suspect".to_string(), |(_, step)| {
+                    format!("step {step} asked for its deletion")
+                })),
+            ));
+        }
+        Some(false) => {
+            let gone = facts.seen.gone.is_some() && !facts.replaced;
+            let found = if gone { "it was deleted".to_string() } else { "it lives".into() };
+            all.push(check(
+                "containment.kept",
+                Area::Containment,
+                4,
+                "a benign pod is not deleted",
+                !gone,
+                found,
+                "a wrong deletion is an outage of one's own making",
+                Some("the suspect was benign".into()),
+            ));
+        }
+        None => {}
+    }
+    all
+}
