@@ -142,7 +142,7 @@ fn container(scene: &Scene, pod: &str, name: &str) -> Result<Option<std::sync::A
         let name = if name.is_empty() { first } else { name.to_string() };
         let running = world.containers.get(&(entry.uid.clone(), name.clone()));
         running
-            .map(|r| Some(r.container.clone()))
+            .map(|r| Some(r.container.get()))
             .ok_or_else(|| Problem::failed(format!("no container {name} runs in pod {pod}")))
     })
 }

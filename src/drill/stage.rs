@@ -413,7 +413,7 @@ pub fn set_stage(sim: &Sim, scenario: &Scenario, speed: f64, token: &str) {
                 name: image.name.clone(),
                 container: image.container.clone(),
                 labels: image.labels.clone(),
-                inside: image.inside.clone(),
+                inside: image.inside.clone().into(),
                 digest: String::new(),
                 size: image.size,
                 missing: image.missing,

@@ -118,7 +118,7 @@ impl Streaming {
             return Err(Refusal::bad_request("Upgrade request required"));
         }
         let argv = if asked.subresource == "attach" {
-            running.container.command()
+            running.container.get().command()
         } else {
             let argv = query.all("command");
             if argv.is_empty() {
@@ -130,7 +130,7 @@ impl Streaming {
             pod: key.clone(),
             uid: entry.uid.clone(),
             name,
-            container: running.container.clone(),
+            container: running.container.get(),
             argv,
             tty: query.is("tty"),
             follow: None,
@@ -304,7 +304,7 @@ fn logs(
             pod: key.clone(),
             uid: pod["metadata"]["uid"].as_str().unwrap_or_default().into(),
             name: name.into(),
-            container: running.container.clone(),
+            container: running.container.get(),
             argv: Vec::new(),
             tty: false,
             follow: Some(lines.len() - kept.len()),

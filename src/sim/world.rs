@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use super::audit::Audit;
-use super::container::{Container, Inside};
+use super::container::{Inside, Lazy};
 use super::fault::Fault;
 use super::identity::Identities;
 use super::network::Network;
@@ -66,7 +66,7 @@ pub struct Image {
     /// Only in pods with these labels.
     pub labels: BTreeMap<String, String>,
     /// Inside.
-    pub inside: Inside,
+    pub inside: Arc<Inside>,
     /// Its digest, `sha256:…`.
     pub digest: String,
     /// Bytes.
@@ -84,7 +84,7 @@ pub struct Image {
 /// A container that was started.
 pub struct Running {
     /// Its inside.
-    pub container: Arc<Container>,
+    pub container: Lazy,
     /// Its log, oldest first: time and line.
     pub log: Vec<(OffsetDateTime, String)>,
     /// The log of its former life.
@@ -248,12 +248,21 @@ impl World {
     pub fn event(&mut self, of: &Value, kind: &str, kind_of_event: &str, reason: &str, message: &str, by: &str) {
         let namespace = of["metadata"]["namespace"].as_str().unwrap_or("default").to_string();
         let object = of["metadata"]["name"].as_str().unwrap_or_default().to_string();
-        let same = self.store.list("events", &namespace, None).find(|(_, e)| {
-            e.field("involvedObject.name") == object && e.field("reason") == reason && e.value()["message"] == message
-        });
+        // An event's name begins with its object's: the others need not be looked at.
+        let begins = format!("{object}.");
+        let from = Some((namespace.clone(), begins.clone()));
+        let same = self
+            .store
+            .list("events", &namespace, from)
+            .take_while(|((_, name), _)| name.starts_with(&begins))
+            .find(|(_, e)| {
+                e.field("involvedObject.name") == object
+                    && e.field("reason") == reason
+                    && e.value()["message"] == message
+            })
+            .map(|(key, entry)| (Key::new("events", &key.0, &key.1), entry.value()));
         let stamp = self.stamp();
-        if let Some((key, entry)) = same {
-            let (key, mut event) = (Key::new("events", &key.0, &key.1), entry.value());
+        if let Some((key, mut event)) = same {
             event["count"] = json!(event["count"].as_u64().unwrap_or(1) + 1);
             event["lastTimestamp"] = json!(stamp);
             self.put(&key, &mut event);

@@ -18,7 +18,7 @@ mod tests;
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use inside::{FileSpec, Inside, ProcessSpec, SocketSpec};
@@ -53,6 +53,32 @@ pub struct Container {
     state: Arc<Mutex<State>>,
     /// Whom an ephemeral container with quell's collector looks at.
     target: Option<Arc<Container>>,
+}
+
+/// A container that is made when somebody first looks into it: of a large cluster's, hardly any is.
+pub struct Lazy {
+    inside: Arc<Inside>,
+    facts: Facts,
+    made: OnceLock<Arc<Container>>,
+}
+
+impl Lazy {
+    /// A container with that inside, not made yet.
+    pub fn new(inside: Arc<Inside>, facts: Facts) -> Lazy {
+        Lazy { inside, facts, made: OnceLock::new() }
+    }
+
+    /// The container.
+    pub fn get(&self) -> Arc<Container> {
+        self.made.get_or_init(|| Arc::new(Container::new(&self.inside, self.facts.clone()))).clone()
+    }
+}
+
+impl From<Container> for Lazy {
+    fn from(container: Container) -> Lazy {
+        let facts = container.facts.clone();
+        Lazy { inside: Arc::default(), facts, made: OnceLock::from(Arc::new(container)) }
+    }
 }
 
 /// Standard streams of an exec.

@@ -1,13 +1,11 @@
 //! What a node does with its pods: start, run to an end, stop; and ephemeral containers.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use time::Duration;
 
 use super::{condition, scheduler};
 use crate::clock;
-use crate::sim::container::{Container, Facts};
+use crate::sim::container::{Container, Facts, Lazy};
 use crate::sim::store::Key;
 use crate::sim::world::{Image, Running, World, seconds};
 
@@ -141,24 +139,22 @@ fn id(world: &mut World) -> String {
 }
 
 /// Starts what the image holds, as a container of the pod.
-fn run(world: &mut World, pod: &Value, spec: &Value, image: &Image, container_id: &str) -> Arc<Container> {
+fn run(world: &mut World, pod: &Value, spec: &Value, image: &Image, container_id: &str) {
     let uid = pod["metadata"]["uid"].as_str().unwrap_or_default().to_string();
     let name = spec["name"].as_str().unwrap_or_default().to_string();
     let facts = facts(world, pod, spec, container_id);
     let target = spec["targetContainerName"].as_str().map(str::to_string);
     let is_collector = facts.command.first().is_some_and(|c| c == "/quell-collector");
-    let target = target.and_then(|t| world.containers.get(&(uid.clone(), t)).map(|r| r.container.clone()));
+    let target = target.and_then(|t| world.containers.get(&(uid.clone(), t)).map(|r| r.container.get()));
     let container = match target {
-        Some(target) if is_collector => Container::collector(target, facts),
-        _ => Container::new(&image.inside, facts),
+        Some(target) if is_collector => Lazy::from(Container::collector(target, facts)),
+        _ => Lazy::new(image.inside.clone(), facts),
     };
-    let container = Arc::new(container);
     let now = world.now();
     let lines = if image.log.is_empty() { echoed(spec) } else { image.log.clone() };
     let log = lines.into_iter().map(|line| (now, line)).collect();
     let former = world.containers.remove(&(uid.clone(), name.clone())).map(|r| r.log);
-    world.containers.insert((uid, name), Running { container: container.clone(), log, former });
-    container
+    world.containers.insert((uid, name), Running { container, log, former });
 }
 
 /// What a container's command says before it does anything else: `sh -c "echo ready; exec …"`.

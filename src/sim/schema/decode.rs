@@ -1,254 +1,219 @@
-//! Decoding: what the API server's JSON decoder says about unknown fields and about values of the wrong type. The types
-//! are those of `k8s-openapi`: an object goes through its type and back, and what does not come out was not known.
-use serde_json::{Map, Value, json};
+//! Decoding: what the API server's JSON decoder says about unknown fields and about values of the wrong type.
+//!
+//! The fields are those of Go's own types (`types/types.json`, written by `types/main.go`), and so are the words.
+use std::collections::HashMap;
+use std::sync::OnceLock;
 
-use super::go_types::named_type;
+use serde::Deserialize;
+use serde_json::Value;
+
 use super::quantity::Quantity;
-use super::typed::round_trip;
 
-/// One step into an object.
-#[derive(Clone, Debug)]
-enum Step {
-    Key(String),
-    Index(usize),
+/// What the decoder knows.
+#[derive(Deserialize)]
+struct Types<'a> {
+    /// `apps/v1 Deployment` and the name of its type.
+    #[serde(borrow)]
+    kinds: HashMap<&'a str, &'a str>,
+    /// A type's fields: how they are written stands in `types/main.go`.
+    #[serde(borrow)]
+    types: HashMap<&'a str, HashMap<&'a str, &'a str>>,
 }
 
-/// Fields that came with Kubernetes 1.34 and 1.35; the types are older.
-const NEWER: [&str; 6] =
-    ["hostnameOverride", "restartPolicyRules", "fileKeyRef", "podCertificate", "workloadRef", "allocatedResources"];
+fn types() -> &'static Types<'static> {
+    static TYPES: OnceLock<Types<'static>> = OnceLock::new();
+    TYPES.get_or_init(|| {
+        let read = serde_json::from_str(include_str!("types/types.json"));
+        debug_assert!(read.is_ok(), "types.json can't be read");
+        read.unwrap_or_else(|_| Types { kinds: HashMap::new(), types: HashMap::new() })
+    })
+}
+
+/// One decoding.
+#[derive(Default)]
+struct Decoding {
+    /// Where it is, as unknown fields are told.
+    path: Vec<String>,
+    /// Names of the struct fields on the way, as wrong values are told.
+    fields: Vec<&'static str>,
+    unknown: Vec<String>,
+    /// The first value of a wrong type; the decoder goes on after it.
+    wrong: Option<String>,
+    /// The first value that its own type refused; the decoder stops at it.
+    refused: Option<String>,
+}
+
+fn decode(api_version: &str, kind: &str, object: &Value) -> Option<Decoding> {
+    let name = types().kinds.get(format!("{api_version} {kind}").as_str())?;
+    let mut decoding = Decoding::default();
+    decoding.structure(name, object);
+    Some(decoding)
+}
 
 /// See [`super::unknown_fields`].
 pub(super) fn unknown_fields(api_version: &str, kind: &str, object: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    if let Some(Ok(known)) = round_trip(api_version, kind, object) {
-        let known_here = |path: &[Step]| probe(api_version, kind, path, &json!(true)).is_some();
-        compare(object, &known, &mut Vec::new(), &known_here, &mut found);
-    }
-    found
-}
-
-fn compare(
-    given: &Value,
-    known: &Value,
-    path: &mut Vec<Step>,
-    known_here: &dyn Fn(&[Step]) -> bool,
-    found: &mut Vec<String>,
-) {
-    match (given, known) {
-        (Value::Object(given), Value::Object(known)) => {
-            for (key, value) in given {
-                path.push(Step::Key(key.clone()));
-                match known.get(key) {
-                    Some(known) => compare(value, known, path, known_here, found),
-                    None if NEWER.contains(&key.as_str()) => {}
-                    // A known field that is null does not come out either; it would mind a value of the wrong type.
-                    None if value.is_null() && known_here(path) => {}
-                    None => found.push(format!("unknown field \"{}\"", shown(path))),
-                }
-                path.pop();
-            }
-        }
-        (Value::Array(given), Value::Array(known)) => {
-            for (i, (value, known)) in given.iter().zip(known).enumerate() {
-                path.push(Step::Index(i));
-                compare(value, known, path, known_here, found);
-                path.pop();
-            }
-        }
-        _ => {}
-    }
-}
-
-fn shown(path: &[Step]) -> String {
-    let mut out = String::new();
-    for step in path {
-        match step {
-            Step::Key(key) if out.is_empty() => out.push_str(key),
-            Step::Key(key) => out.extend([".", key]),
-            Step::Index(i) => out.push_str(&format!("[{i}]")),
-        }
-    }
-    out
+    let decoding = decode(api_version, kind, object);
+    decoding.filter(|d| d.wrong.is_none() && d.refused.is_none()).map(|d| d.unknown).unwrap_or_default()
 }
 
 /// See [`super::type_error`].
 pub(super) fn type_error(api_version: &str, kind: &str, object: &Value) -> Option<String> {
     let version = api_version.rsplit('/').next().unwrap_or_default();
-    let words = match round_trip(api_version, kind, object)? {
-        _ if bad_quantity(object) => {
-            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'".to_owned()
-        }
-        Ok(_) => return None,
-        Err(error) => match first_wrong(api_version, kind, object, &mut Vec::new()) {
-            Some((path, expected)) => explain(api_version, kind, object, &path, &expected),
-            None => error.to_string(),
-        },
-    };
+    let decoding = decode(api_version, kind, object)?;
+    let words = decoding.refused.or(decoding.wrong)?;
     Some(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {words}"))
 }
 
-/// An object in which there is nothing but `leaf` at the path.
-fn wrap(path: &[Step], leaf: Value) -> Value {
-    path.iter().rev().fold(leaf, |inner, step| match step {
-        Step::Key(key) => Value::Object(Map::from_iter([(key.clone(), inner)])),
-        Step::Index(_) => Value::Array(vec![inner]),
-    })
-}
-
-/// What the type expects at the path, if `leaf` is not it.
-fn probe(api_version: &str, kind: &str, path: &[Step], leaf: &Value) -> Option<String> {
-    let error = round_trip(api_version, kind, &wrap(path, leaf.clone()))?.err()?.to_string();
-    Some(error.rsplit_once("expected ").map_or(error.clone(), |(_, expected)| expected.to_owned()))
-}
-
-/// The first value that its type does not take, and what the type expects.
-fn first_wrong(api_version: &str, kind: &str, value: &Value, path: &mut Vec<Step>) -> Option<(Vec<Step>, String)> {
-    let hollow = match value {
-        Value::Null => return None,
-        Value::Object(_) => json!({}),
-        Value::Array(_) => json!([]),
-        leaf => leaf.clone(),
-    };
-    if !path.is_empty()
-        && let Some(expected) = probe(api_version, kind, path, &hollow)
-    {
-        return Some((path.clone(), expected));
-    }
-    let steps: Vec<(Step, &Value)> = match value {
-        Value::Object(map) => map.iter().map(|(k, v)| (Step::Key(k.clone()), v)).collect(),
-        Value::Array(list) => list.iter().enumerate().map(|(i, v)| (Step::Index(i), v)).collect(),
-        _ => Vec::new(),
-    };
-    steps.into_iter().find_map(|(step, inner)| {
-        path.push(step);
-        let wrong = first_wrong(api_version, kind, inner, path);
-        path.pop();
-        wrong
-    })
-}
-
-/// The decoder's words for one value of the wrong type.
-fn explain(api_version: &str, kind: &str, object: &Value, path: &[Step], expected: &str) -> String {
-    let value = path.iter().fold(object, |value, step| match step {
-        Step::Key(key) => &value[key.as_str()],
-        Step::Index(i) => &value[*i],
-    });
-    if let Value::String(text) = value {
-        if is_time(path) {
-            return bad_time(text, path);
-        }
-        // Where another text is accepted, this one is the wrong bytes.
-        if probe(api_version, kind, path, &json!("")).is_none() {
-            return format!("illegal base64 data at input byte {}", bad_base64_at(text));
-        }
-    }
-    let (owner, field) = owner(api_version, kind, path);
-    let go_type = go_type(api_version, kind, path, expected, &owner, field.rsplit('.').next().unwrap_or_default());
-    let json_type = match value {
-        Value::Object(_) => "object".to_owned(),
-        Value::Array(_) => "array".to_owned(),
-        Value::Bool(_) => "bool".to_owned(),
-        Value::Number(n) if go_type.starts_with("int") => format!("number {n}"),
-        Value::Number(_) => "number".to_owned(),
-        _ => "string".to_owned(),
-    };
-    format!("json: cannot unmarshal {json_type} into Go struct field {owner}.{field} of type {go_type}")
-}
-
-/// The innermost Go struct around the value, and the path of the struct's field without numbers and map keys.
-fn owner(api_version: &str, kind: &str, path: &[Step]) -> (String, String) {
-    let mut end = path.len();
-    while end > 0 {
-        let Some((last, before)) = path.get(..end).and_then(<[Step]>::split_last) else { break };
-        let expected =
-            if before.is_empty() { Some(kind.to_owned()) } else { probe(api_version, kind, before, &json!(true)) };
-        match (last, expected) {
-            (Step::Key(_), Some(struct_name)) if is_struct(&struct_name) => {
-                let key = |step: &'_ Step| match step {
-                    Step::Key(key) => Some(key.clone()),
-                    Step::Index(_) => None,
-                };
-                let keys: Vec<String> = path.iter().take(end).filter_map(key).collect();
-                return (struct_name, keys.join("."));
+impl Decoding {
+    fn structure(&mut self, name: &'static str, value: &Value) {
+        let (Some(known), Some(given)) = (types().types.get(name), value.as_object()) else { return };
+        for (key, value) in given {
+            let dot = if self.path.is_empty() { "" } else { "." };
+            self.path.push(format!("{dot}{key}"));
+            match known.get_key_value(key.as_str()) {
+                Some((field, written)) => {
+                    self.fields.push(field);
+                    self.value(name, written, value);
+                    self.fields.pop();
+                }
+                None => self.unknown.push(format!("unknown field \"{}\"", self.path.concat())),
             }
-            _ => end -= 1,
+            self.path.pop();
         }
     }
-    (kind.to_owned(), shown(path))
-}
 
-fn is_struct(expected: &str) -> bool {
-    expected.starts_with(|c: char| c.is_ascii_uppercase()) && !matches!(expected, "Quantity" | "IntOrString" | "Time")
-}
-
-/// The Go type for what the Rust type expects.
-fn go_type(api_version: &str, kind: &str, path: &[Step], expected: &str, owner: &str, field: &str) -> String {
-    if let Some(named) = named_type(owner, field)
-        && last_key(path) == field
-        && matches!(expected, "a string" | "a sequence" | "a map")
-    {
-        return named.to_owned();
+    /// A value of the type that is written so, in a struct's field.
+    fn value(&mut self, owner: &'static str, written: &'static str, value: &Value) {
+        if value.is_null() || self.refused.is_some() {
+            return;
+        }
+        let bare = written.split(' ').next().unwrap_or_default();
+        if let Some(structure) = bare.strip_prefix('@') {
+            match value {
+                Value::Object(_) => self.structure(structure, value),
+                _ => self.mismatch(owner, written, value),
+            }
+        } else if let Some(item) = written.strip_prefix("[]") {
+            let item = item.split(" !").next().unwrap_or_default();
+            let Some(list) = value.as_array() else { return self.mismatch(owner, written, value) };
+            for (i, value) in list.iter().enumerate() {
+                self.path.push(format!("[{i}]"));
+                self.value(owner, item, value);
+                self.path.pop();
+            }
+        } else if let Some(item) = written.strip_prefix("{}") {
+            let item = item.split(" !").next().unwrap_or_default();
+            let Some(map) = value.as_object() else { return self.mismatch(owner, written, value) };
+            for (key, value) in map {
+                self.path.push(format!(".{key}"));
+                self.value(owner, item, value);
+                self.path.pop();
+            }
+        } else {
+            self.scalar(owner, written, bare, value);
+        }
     }
-    let inner = |step: Step| {
-        let path: Vec<Step> = path.iter().cloned().chain([step]).collect();
-        [json!(true), json!([])].into_iter().find_map(|leaf| {
-            let expected = probe(api_version, kind, &path, &leaf)?;
-            Some(go_type(api_version, kind, &path, &expected, owner, ""))
-        })
-    };
-    match expected {
-        "a string" => "string".to_owned(),
-        "a boolean" => "bool".to_owned(),
-        "i32" => "int32".to_owned(),
-        "i64" => "int64".to_owned(),
-        "f64" => "float64".to_owned(),
-        "IntOrString" => "int32".to_owned(),
-        "a sequence" => format!("[]{}", inner(Step::Index(0)).unwrap_or_else(|| "string".to_owned())),
-        "a map" => format!("map[string]{}", inner(Step::Key("a".to_owned())).unwrap_or_else(|| "string".to_owned())),
-        name if is_struct(name) => format!("v1.{}", name),
-        other if other.contains("byte") || other.contains("base64") => "[]uint8".to_owned(),
-        _ => "string".to_owned(),
+
+    fn scalar(&mut self, owner: &'static str, written: &'static str, bare: &str, value: &Value) {
+        let fits = match bare {
+            "string" => value.is_string(),
+            "bool" => value.is_boolean(),
+            "int32" | "uint32" => value.as_i64().is_some_and(|n| i32::try_from(n).is_ok()),
+            "int64" => value.is_i64(),
+            "float64" => value.is_number(),
+            "bytes" => match value.as_str() {
+                Some(text) => match bad_base64_at(text) {
+                    Some(at) => {
+                        self.wrong.get_or_insert(format!("illegal base64 data at input byte {at}"));
+                        return;
+                    }
+                    None => true,
+                },
+                None => false,
+            },
+            "quantity" => {
+                if !value.as_str().map_or(value.is_number(), |text| Quantity::parse(text).is_some()) {
+                    self.refused = Some(
+                        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+                            .into(),
+                    );
+                }
+                return;
+            }
+            "time" | "microtime" => match value.as_str() {
+                Some(text) => {
+                    self.refused = bad_time(text, bare == "microtime");
+                    return;
+                }
+                None => false,
+            },
+            "intorstring" => value.is_string() || value.as_i64().is_some_and(|n| i32::try_from(n).is_ok()),
+            _ => true,
+        };
+        if !fits {
+            self.mismatch(owner, written, value);
+            if matches!(bare, "time" | "microtime" | "intorstring") {
+                self.refused = self.wrong.clone();
+            }
+        }
+    }
+
+    /// The decoder's words for a value of the wrong type: the innermost struct, and the struct fields down to it.
+    fn mismatch(&mut self, owner: &'static str, written: &str, value: &Value) {
+        let go_type = go_type(written);
+        let json_type = match value {
+            Value::Object(_) => "object".to_owned(),
+            Value::Array(_) => "array".to_owned(),
+            Value::Bool(_) => "bool".to_owned(),
+            Value::Number(n) if go_type.starts_with("int") => format!("number {n}"),
+            Value::Number(_) => "number".to_owned(),
+            _ => "string".to_owned(),
+        };
+        let owner = owner.rsplit('.').next().unwrap_or_default();
+        let fields = self.fields.join(".");
+        self.wrong.get_or_insert(format!(
+            "json: cannot unmarshal {json_type} into Go struct field {owner}.{fields} of type {go_type}"
+        ));
     }
 }
 
-fn last_key(path: &[Step]) -> &str {
-    match path.last() {
-        Some(Step::Key(key)) => key,
-        _ => "",
+/// The Go type for how it is written in `types.json`.
+fn go_type(written: &str) -> String {
+    let (bare, name) = written.split_once(' ').unwrap_or((written, ""));
+    if let Some(whole) = name.strip_prefix('!') {
+        return whole.to_owned();
+    }
+    if let Some(item) = written.strip_prefix("[]") {
+        return format!("[]{}", go_type(item));
+    }
+    if let Some(item) = written.strip_prefix("{}") {
+        return format!("map[string]{}", go_type(item));
+    }
+    match bare {
+        _ if !name.is_empty() => name.to_owned(),
+        "bytes" => "[]uint8".to_owned(),
+        "time" | "microtime" => "string".to_owned(),
+        "intorstring" => "int32".to_owned(),
+        "quantity" => "resource.Quantity".to_owned(),
+        structure => structure.rsplit('/').next().unwrap_or_default().to_owned(),
     }
 }
 
-fn is_time(path: &[Step]) -> bool {
-    last_key(path).ends_with("Time") || last_key(path).ends_with("Timestamp")
-}
-
-fn bad_time(text: &str, path: &[Step]) -> String {
-    let micro = matches!(last_key(path), "renewTime" | "acquireTime" | "eventTime");
+fn bad_time(text: &str, micro: bool) -> Option<String> {
+    use time::format_description::well_known::Rfc3339;
+    if text.is_empty() || time::OffsetDateTime::parse(text, &Rfc3339).is_ok() {
+        return None;
+    }
     let layout = if micro { "2006-01-02T15:04:05.000000Z07:00" } else { "2006-01-02T15:04:05Z07:00" };
-    format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\"")
+    Some(format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\""))
 }
 
-fn bad_base64_at(text: &str) -> usize {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
-    text.find(|c| !fits(c)).unwrap_or(text.len() - text.len() % 4)
-}
-
-/// Whether a resource's amount anywhere in the object is no quantity.
-fn bad_quantity(value: &Value) -> bool {
-    let bad = |v: &Value| match v {
-        Value::String(s) => Quantity::parse(s).is_none(),
-        Value::Null | Value::Number(_) => false,
-        _ => true,
-    };
-    match value {
-        Value::Object(map) => map.iter().any(|(key, value)| match (key.as_str(), value) {
-            ("limits" | "requests" | "capacity" | "overhead", Value::Object(amounts)) => amounts.values().any(bad),
-            ("sizeLimit" | "divisor", value) => bad(value),
-            // Free text and other people's schemas.
-            ("data" | "stringData" | "annotations" | "labels" | "schema" | "args" | "command", _) => false,
-            (_, value) => bad_quantity(value),
-        }),
-        Value::Array(list) => list.iter().any(bad_quantity),
-        _ => false,
+fn bad_base64_at(text: &str) -> Option<usize> {
+    use base64::Engine;
+    let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    if base64::engine::general_purpose::STANDARD.decode(&text).is_ok() {
+        return None;
     }
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
+    Some(text.find(|c| !fits(c)).unwrap_or(text.len() - text.len() % 4))
 }

@@ -5,14 +5,12 @@
 mod decode;
 mod defaults;
 mod field;
-mod go_types;
 #[cfg(test)]
 mod golden_tests;
 mod metadata;
 mod names;
 mod pod_security;
 mod quantity;
-mod typed;
 mod validate;
 
 use serde_json::Value;
