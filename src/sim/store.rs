@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::resource::Resource;
 
 /// Changes that are kept for watches; what is older has expired.
-const KEPT: usize = 20_000;
+const KEPT: usize = 5_000;
 
 /// One object's place. Orders as lists do: by namespace, then name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

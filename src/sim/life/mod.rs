@@ -176,7 +176,8 @@ pub async fn live(inner: Arc<Inner>) {
         let wait = {
             let (wait, version) = {
                 let mut world = super::stream::lock(&inner.world);
-                let wait = settle(&mut world, 200);
+                // Few at a time: requests wait for the lock meanwhile.
+                let wait = settle(&mut world, 20);
                 (wait, world.store.version())
             };
             inner.changed.send_if_modified(|last| std::mem::replace(last, version) != version);
