@@ -80,7 +80,7 @@ pub fn formed(
                     &resource.kind,
                     &[&object],
                     meta,
-                    include(request),
+                    include(request)?,
                     world.now().unix_timestamp(),
                 ),
             )
@@ -88,10 +88,17 @@ pub fn formed(
     })
 }
 
-fn include(request: &Request) -> &str {
+/// What of its object a Table's row has.
+///
+/// # Errors
+/// 400 for what is none of them.
+pub fn include(request: &Request) -> Result<&str> {
     match request.query.get("includeObject") {
-        "" => "Metadata",
-        other => other,
+        "" => Ok("Metadata"),
+        known @ ("None" | "Metadata" | "Object") => Ok(known),
+        other => Err(Refusal::bad_request(format!(
+            "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty"
+        ))),
     }
 }
 
@@ -209,7 +216,7 @@ pub fn list(world: &World, request: &Request, resource: &Resource, namespace: &s
                 &resource.kind,
                 &values,
                 meta,
-                include(request),
+                include(request)?,
                 world.now().unix_timestamp(),
             );
             Answer::json(StatusCode::OK, &table)

@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::answer::{Refusal, Result};
 use super::api::Request;
-use super::read::{Form, form, metadata_only};
+use super::read::{Form, form, include, metadata_only};
 use super::resource::Resource;
 use super::selector::Selector;
 use super::store::{Entry, What};
@@ -32,6 +32,8 @@ pub struct Watching {
     pub only: Option<String>,
     first: Vec<Bytes>,
     ended: bool,
+    /// A Table's columns are told once.
+    columns_told: std::cell::Cell<bool>,
 }
 
 impl Watching {
@@ -54,7 +56,7 @@ impl Watching {
             namespace: namespace.into(),
             selector,
             form,
-            include: query.get("includeObject").to_string(),
+            include: if form == Form::Table { include(request)?.to_string() } else { String::new() },
             version: world.store.version(),
             bookmarks: query.is("allowWatchBookmarks"),
             next_bookmark: now + BOOKMARKS,
@@ -62,6 +64,7 @@ impl Watching {
             only: None,
             first: Vec::new(),
             ended: false,
+            columns_told: std::cell::Cell::new(false),
         };
         let initial = query.is("sendInitialEvents");
         if wanted.is_empty() || wanted == "0" || initial {
@@ -171,16 +174,13 @@ impl Watching {
             Form::Whole => object,
             Form::Metadata => metadata_only(&object),
             Form::Table => {
-                let include = if self.include.is_empty() { "Metadata" } else { &self.include };
                 let meta = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-                super::table::table(
-                    &self.resource.group,
-                    &self.resource.kind,
-                    &[&object],
-                    meta,
-                    include,
-                    now.unix_timestamp(),
-                )
+                let (group, kind, now) = (&self.resource.group, &self.resource.kind, now.unix_timestamp());
+                let mut table = super::table::table(group, kind, &[&object], meta, &self.include, now);
+                if self.columns_told.replace(true) {
+                    table["columnDefinitions"] = Value::Null;
+                }
+                table
             }
         };
         line(&json!({"type": kind, "object": shown}))

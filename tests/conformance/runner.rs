@@ -88,7 +88,11 @@ impl Server {
     }
 
     async fn watch(&self, path: &str, step: &Step) -> (u16, Value) {
-        let request = Request::get(path).body(Vec::new()).unwrap();
+        let mut request = Request::get(path);
+        if !step.accept.is_empty() {
+            request = request.header("accept", &step.accept);
+        }
+        let request = request.body(Vec::new()).unwrap();
         let stream = match self.client.request_stream(request).await {
             Ok(stream) => stream,
             Err(kube::Error::Api(status)) => return (status.code, serde_json::to_value(status).unwrap_or_default()),
