@@ -9,6 +9,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("pod-compromise-decoy", include_str!("../../runbooks/drills/pod-compromise-decoy.yaml")),
     ("pod-compromise-distroless", include_str!("../../runbooks/drills/pod-compromise-distroless.yaml")),
     ("pod-compromise-foothold", include_str!("../../runbooks/drills/pod-compromise-foothold.yaml")),
+    ("pod-compromise-gap", include_str!("../../runbooks/drills/pod-compromise-gap.yaml")),
     ("pod-compromise-vanishing", include_str!("../../runbooks/drills/pod-compromise-vanishing.yaml")),
 ];
 

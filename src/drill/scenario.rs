@@ -81,6 +81,34 @@ pub struct Stage {
     pub faults: Vec<Fault>,
     /// An audit.k8s.io/v1 Policy; all at Metadata without one.
     pub audit_policy: Value,
+    /// What its audit log has of the time before the drill.
+    pub audit_past: AuditPast,
+}
+
+/// The time before the drill, in the audit log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct AuditPast {
+    /// How far back it reaches: 25h when it is not said, and 0s for a log that begins with the drill.
+    pub reaches: String,
+    /// What it lost, before the drill: a gap.
+    pub lost: Vec<Lost>,
+}
+
+impl Default for AuditPast {
+    fn default() -> AuditPast {
+        AuditPast { reaches: "25h".into(), lost: Vec::new() }
+    }
+}
+
+/// A gap in the audit log, told as times before the drill.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Lost {
+    /// Its beginning: `5h`.
+    pub from: String,
+    /// Its end: `3h`.
+    pub to: String,
 }
 
 /// What containers of an image hold.
@@ -298,8 +326,12 @@ impl Scenario {
         if !["basic", "hard"].contains(&scenario.metadata.level.as_str()) {
             return wrong(format!("level {:?}: basic or hard", scenario.metadata.level));
         }
-        let times =
-            scenario.injects.iter().map(|i| &i.at).filter(|t| !t.is_empty()).chain(scenario.expect.within.values());
+        let past = &scenario.cluster.audit_past;
+        let times = scenario.injects.iter().map(|i| &i.at).filter(|t| !t.is_empty());
+        let times = times
+            .chain(scenario.expect.within.values())
+            .chain([&past.reaches])
+            .chain(past.lost.iter().flat_map(|l| [&l.from, &l.to]));
         for time in times {
             if crate::runbook::parse_duration(time).is_err() {
                 return wrong(format!("{time:?} is no duration: 0s, 90s, 10m"));

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::scenario::{NAMESPACE, Scenario};
 use crate::cluster::{Fault, Options, Problem, unguarded};
+use crate::runbook::parse_duration;
 use crate::sim::identity::User;
 use crate::sim::world::Image;
 use crate::sim::{Setup, Sim};
@@ -404,6 +405,10 @@ pub fn set_stage(sim: &Sim, scenario: &Scenario, speed: f64, token: &str) {
     sim.with(|world| {
         world.speed = speed;
         world.network = scenario.cluster.network;
+        let (now, past) = (world.now(), &scenario.cluster.audit_past);
+        let ago = |text: &str| now - parse_duration(text).unwrap_or_default();
+        let lost: Vec<_> = past.lost.iter().map(|l| (ago(&l.from), ago(&l.to))).collect();
+        world.audit.past(ago(&past.reaches), now, &lost);
         world.identities.add_token(token, User::new("responder", &["responders"]));
         world.images = scenario
             .cluster
