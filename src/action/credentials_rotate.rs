@@ -180,7 +180,10 @@ impl CredentialsRotate {
         match dry_run(cx, &namespace, rotation, &meta).await {
             Ok(None) => {}
             Ok(Some(warning)) => plan.warnings.push(format!("{what}: {warning}")),
-            Err(problem) if problem.is_transient() => return Err(problem),
+            Err(problem) if cx.passes_on(&problem) => return Err(problem),
+            Err(problem) if problem.is_transient() => {
+                plan.warnings.push(format!("{what}: whether it would be taken is not known: {problem}"));
+            }
             Err(problem) if problem.message.contains("immutable") => {
                 refuse("the Secret is immutable: create one with another name and point its consumers to it".into())
             }

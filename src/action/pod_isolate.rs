@@ -323,7 +323,7 @@ impl Around {
         ] {
             lists.push(match raw::list(&cx.client, &path).await {
                 Ok((items, _)) => items,
-                Err(problem) if problem.is_transient() => return Err(problem),
+                Err(problem) if cx.passes_on(&problem) => return Err(problem),
                 Err(problem) => {
                     not_read.push(format!(
                         "{what} could not be read ({problem}): labels that they select may stay on the pod"
@@ -354,7 +354,7 @@ impl Around {
             let path = format!("/{}/{}", plural.replace("{}", namespace), owner["name"].as_str().unwrap_or_default());
             match raw::get(&cx.client, &path).await {
                 Ok(object) => owner_selector = Some(object["spec"]["selector"].clone()),
-                Err(problem) if problem.is_transient() => return Err(problem),
+                Err(problem) if cx.passes_on(&problem) => return Err(problem),
                 Err(problem) => {
                     not_read.push(format!("{kind} could not be read ({problem}): every label is taken off instead"))
                 }
@@ -421,7 +421,10 @@ async fn dry_run(cx: &Cx, create: &Op, patch: &Op, plan: &mut StepPlan) -> Resul
     for (op, answer) in [(create, made), (patch, patched)] {
         match answer {
             Ok(()) => {}
-            Err(problem) if problem.is_transient() => return Err(problem),
+            Err(problem) if cx.passes_on(&problem) => return Err(problem),
+            Err(problem) if problem.is_transient() => {
+                plan.warnings.push(format!("whether {} {} would be taken is not known: {problem}", op.verb, op.object));
+            }
             // Planned again on resume: the policy is there, and it is ours.
             Err(problem) if problem.fault == Fault::Conflict && op.verb == "create" => {}
             Err(problem) => plan.blockers.push(format!("{} {} would be refused: {problem}", op.verb, op.object)),

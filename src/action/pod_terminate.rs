@@ -97,8 +97,16 @@ impl PodTerminate {
                 format!("lost sight of {} while waiting for its end: {error}", op.object),
             )),
             Err(_) => {
-                let finalizers =
-                    api.get_opt(&op.object.name).await?.map(|p| p.finalizers().join(", ")).unwrap_or_default();
+                // A watch may go silent: what counts is what is there.
+                let left = api.get_opt(&op.object.name).await?.filter(|p| p.uid().as_deref() == Some(uid.as_str()));
+                let Some(left) = left else {
+                    return Ok(Done::applied(
+                        format!("{} is gone; {by}", op.object),
+                        Proof::Verified("that UID is no more; its end itself was not seen".into()),
+                        json!({"deleted_at": crate::clock::rfc3339(cx.clock.now()), "replaced_by": replaced}),
+                    ));
+                };
+                let finalizers = left.finalizers().join(", ");
                 let why = if finalizers.is_empty() {
                     "its node may not answer".to_string()
                 } else {
@@ -159,7 +167,10 @@ impl Action for PodTerminate {
         }
         match api(cx, &object).delete(&object.name, &self.params(&self.uid, true)).await.map_err(Problem::from) {
             Ok(_) => {}
-            Err(problem) if problem.is_transient() => return Err(problem),
+            Err(problem) if cx.passes_on(&problem) => return Err(problem),
+            Err(problem) if problem.is_transient() => {
+                plan.warnings.push(format!("whether the deletion of {object} would be taken is not known: {problem}"));
+            }
             Err(problem) => plan.blockers.push(format!("delete {object} would be refused: {problem}")),
         }
         plan.ops = vec![op];

@@ -50,6 +50,7 @@ pub fn cx(folder: &std::path::Path, server: impl Fn(Asked) -> (u16, Value) + Sen
         clock: Clock::Fixed(parse("2026-11-23T03:00:00Z").unwrap()),
         progress: Arc::new(|_, _, _| {}),
         ask: Arc::new(Answer(None)),
+        last_try: true,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::{Fault, Problem};
 use crate::clock::Clock;
 use crate::evidence::Store;
 
@@ -25,6 +26,15 @@ pub struct Cx {
     pub progress: Arc<Progress>,
     /// What only a person can give.
     pub ask: Arc<dyn Ask>,
+    /// The engine will not try again: what can be done without an answer is done without it, and said.
+    pub last_try: bool,
+}
+
+impl Cx {
+    /// Whether a failure of something that can be done without goes to the engine: it tries again, or nothing works.
+    pub fn passes_on(&self, problem: &Problem) -> bool {
+        problem.fault == Fault::Unreachable || problem.is_transient() && !self.last_try
+    }
 }
 
 /// Label, bytes so far, bytes expected.

@@ -30,6 +30,8 @@ pub struct Seen {
     pub gone: Option<OffsetDateTime>,
     /// The suspect was replaced before it was contained: not by us.
     pub pods: BTreeMap<String, PodSeen>,
+    /// The watches were not up with the cluster in the end: what is missing here may have happened.
+    pub lagged: bool,
     /// Policies in force.
     policies: BTreeMap<String, NetworkPolicy>,
     pods_known: bool,
@@ -61,6 +63,8 @@ pub struct Observer {
     told: Arc<Notify>,
     pods: Api<Pod>,
     policies: Api<NetworkPolicy>,
+    target: String,
+    clock: Clock,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -127,7 +131,7 @@ impl Observer {
                 }
             }),
         ];
-        let observer = Observer { seen, told, pods, policies, tasks };
+        let observer = Observer { seen, told, pods, policies, target: target.into(), clock, tasks };
         if observer.until(|seen| seen.pods_known && seen.policies_known).await {
             return Ok(observer);
         }
@@ -135,7 +139,7 @@ impl Observer {
             .hint("look whether its pods and network policies can be listed and watched"))
     }
 
-    /// Waits until what was seen is what the cluster has now. False: it was not within [`PATIENCE`].
+    /// Waits until what was seen is what the cluster has now. False: it was not within [`PATIENCE`], see [`Seen::lagged`].
     ///
     /// # Errors
     /// The cluster can't be asked.
@@ -144,7 +148,7 @@ impl Observer {
         let pods = self.pods.list(&all).await?;
         let policies = self.policies.list(&all).await?;
         let there = |uid: &str| pods.items.iter().any(|p| p.metadata.uid.as_deref() == Some(uid));
-        Ok(self
+        let caught_up = self
             .until(|seen| {
                 let mut known = seen.pods.iter().filter(|(_, p)| p.gone.is_none());
                 known.all(|(uid, _)| there(uid))
@@ -155,7 +159,20 @@ impl Observer {
                         .filter_map(|p| p.metadata.name.as_ref())
                         .all(|n| seen.policies.contains_key(n))
             })
-            .await)
+            .await;
+        if !caught_up {
+            // What is gone is gone, though nobody saw when.
+            let now = self.clock.now();
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.lagged = true;
+            for (_, pod) in seen.pods.iter_mut().filter(|(uid, p)| p.gone.is_none() && !there(uid)) {
+                pod.gone = Some(now);
+                pod.ready = false;
+            }
+            let gone = seen.pods.get(&self.target).and_then(|p| p.gone);
+            seen.gone = seen.gone.or(gone);
+        }
+        Ok(caught_up)
     }
 
     async fn until(&self, is: impl Fn(&Seen) -> bool) -> bool {

@@ -83,6 +83,7 @@ impl Scene {
             id: id.into(),
         };
         scene.prepare(scenario, rights).await?;
+        scene.strike(scenario);
         Ok(scene)
     }
 
@@ -108,7 +109,15 @@ impl Scene {
             id: "served".into(),
         };
         scene.prepare(scenario, &[]).await?;
+        scene.strike(scenario);
         Ok(scene)
+    }
+
+    /// The scenario's faults begin: once the scene stands, for they are meant for the responder.
+    fn strike(&self, scenario: &Scenario) {
+        if let Some(sim) = &self.sim {
+            sim.with(|world| world.faults.extend(scenario.cluster.faults.iter().cloned()));
+        }
     }
 
     /// A namespace of its own on a real cluster.

@@ -59,7 +59,7 @@ impl Session {
             let audit_id = uuid::Uuid::now_v7().to_string();
             self.emit(Event::Intent { op: op.id.clone(), audit_id: audit_id.clone(), attempt })?;
             let (client, tape) = self.cluster.writer(&audit_id);
-            let cx = self.cx(client, &at.id, &op.id);
+            let cx = Cx { last_try: attempt >= retry.attempts, ..self.cx(client, &at.id, &op.id) };
             let result = action.apply(&cx, op).await;
             self.journal_artifacts(&cx, op)?;
             match result {

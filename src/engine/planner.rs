@@ -10,7 +10,7 @@ use super::session::Session;
 use crate::action::Scope as RuleScope;
 use crate::action::{self, Action, Rule, StepPlan};
 use crate::cluster::access::{self, Question};
-use crate::cluster::{Fault, Problem};
+use crate::cluster::{Cx, Fault, Problem};
 use crate::event::{Call, Event, Op, Plan, PlannedStep, Risk};
 use crate::runbook::{ExprError, Scope, Step, evaluate, list, truth};
 
@@ -82,8 +82,8 @@ impl Session {
         let (client, tape) = self.cluster.reader();
         let cx = self.cx(client, &at.id, &at.id);
         let mut plan = self
-            .retrying(&at.id, at.step.retry, |_| {
-                let (action, cx) = (action.clone(), cx.clone());
+            .retrying(&at.id, at.step.retry, |n| {
+                let (action, cx) = (action.clone(), Cx { last_try: n >= at.step.retry.attempts, ..cx.clone() });
                 async move { action.plan(&cx).await }
             })
             .await?;
@@ -128,7 +128,17 @@ impl Session {
                     plan.steps.push(so_far);
                     continue;
                 }
-                match self.plan_instance(&at, &preview).await? {
+                let made = match self.plan_instance(&at, &preview).await {
+                    Ok(made) => made,
+                    // One thing that the API server can't answer now does not keep the others from being done.
+                    Err(problem) if problem.is_transient() && !preview.is_empty() => {
+                        let why = format!("could not be planned: {problem}; planned again when it is reached");
+                        plan.steps.push(deferred(&at.id, step, why));
+                        continue;
+                    }
+                    Err(problem) => return Err(problem),
+                };
+                match made {
                     Planned::NotNeeded => plan.steps.push(deferred(&at.id, step, "not needed: `when` is false".into())),
                     Planned::NotYet(other) => {
                         plan.steps.push(deferred(

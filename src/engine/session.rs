@@ -138,6 +138,7 @@ impl Session {
                 });
             }),
             ask: self.ask.clone(),
+            last_try: false,
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::landing::source;
 use super::{PodCapture, pods, text};
 use crate::action::Done;
-use crate::cluster::{Cx, Fault, Problem};
+use crate::cluster::{Cx, Problem};
 use crate::event::{Artifact, Label, Method, Op, Proof, Trust};
 use crate::evidence::segment;
 
@@ -25,7 +25,7 @@ pub(super) async fn take(with: &PodCapture, cx: &Cx, op: &Op) -> Result<Done, Pr
     let params = LogParams { container: Some(container.into()), previous, timestamps: true, ..LogParams::default() };
     let mut stream = match pods(cx, op).log_stream(&op.object.name, &params).await.map_err(Problem::from) {
         Ok(stream) => Box::pin(stream),
-        Err(problem) if problem.is_transient() || problem.fault == Fault::Unreachable => return Err(problem),
+        Err(problem) if cx.passes_on(&problem) => return Err(problem),
         Err(problem) => {
             return Ok(Done::taken(
                 format!("no log: {problem}"),

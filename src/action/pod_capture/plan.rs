@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::PodCapture;
 use crate::action::StepPlan;
-use crate::cluster::{Cx, Fault, Problem, raw, target};
+use crate::cluster::{Cx, Problem, raw, target};
 use crate::event::{Estimate, ObjectRef, Op, Risk, Undo};
 use crate::evidence::hex;
 
@@ -164,7 +164,7 @@ async fn rung(
         match api.patch_ephemeral_containers(&object.name, &dry, &Patch::Strategic(&patch)).await.map_err(Problem::from)
         {
             Ok(_) => return Ok(Ok(collector(object, container, &name, image, profile, &spec, &refused))),
-            Err(problem) if problem.is_transient() || problem.fault == Fault::Unreachable => return Err(problem),
+            Err(problem) if cx.passes_on(&problem) => return Err(problem),
             Err(problem) => refused.push(format!("{profile}: {problem}")),
         }
     }
@@ -267,7 +267,7 @@ async fn image_sizes(cx: &Cx, pod: &Value) -> Result<Vec<(Vec<Value>, u64)>, Pro
             .flatten()
             .map(|i| (i["names"].as_array().cloned().unwrap_or_default(), i["sizeBytes"].as_u64().unwrap_or(0)))
             .collect()),
-        Err(problem) if problem.is_transient() => Err(problem),
+        Err(problem) if cx.passes_on(&problem) => Err(problem),
         Err(_) => Ok(Vec::new()),
     }
 }

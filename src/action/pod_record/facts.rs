@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::Client;
 use serde_json::{Value, json};
 
 use super::Seen;
-use crate::cluster::{Fault, Problem, raw, selector};
+use crate::cluster::{Cx, Problem, raw, selector};
 
 impl Seen {
     /// The step's outputs.
@@ -218,7 +217,7 @@ fn credentials(pod: &Value, account: &Value) -> Vec<Value> {
 }
 
 /// The chain of controllers, nearest first; what may not be read ends it, with a note.
-pub(super) async fn owners(client: &Client, pod: &Value, not_read: &mut Vec<String>) -> Result<Vec<Value>, Problem> {
+pub(super) async fn owners(cx: &Cx, pod: &Value, not_read: &mut Vec<String>) -> Result<Vec<Value>, Problem> {
     let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default().to_string();
     let mut chain: Vec<Value> = Vec::new();
     let mut at = pod.clone();
@@ -238,7 +237,7 @@ pub(super) async fn owners(client: &Client, pod: &Value, not_read: &mut Vec<Stri
             not_read.push(format!("the owner {kind} {name} is of a kind that quell does not read"));
             break;
         };
-        match raw::get(client, &path).await {
+        match raw::get(&cx.client, &path).await {
             Ok(object) if object["metadata"]["uid"] == owner["uid"] => {
                 chain.push(object.clone());
                 at = object;
@@ -247,7 +246,7 @@ pub(super) async fn owners(client: &Client, pod: &Value, not_read: &mut Vec<Stri
                 not_read.push(format!("the owner {kind} {name} was replaced by another of that name"));
                 break;
             }
-            Err(problem) if problem.is_transient() || problem.fault == Fault::Unreachable => return Err(problem),
+            Err(problem) if cx.passes_on(&problem) => return Err(problem),
             Err(problem) => {
                 not_read.push(format!("the owner {kind} {name} not read: {problem}"));
                 break;

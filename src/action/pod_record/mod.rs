@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Action, Done, Kind, Rule, Scope, Spec, StepPlan};
-use crate::cluster::{Cx, Fault, Problem, raw, target};
+use crate::cluster::{Cx, Problem, raw, target};
 use crate::event::{Label, Method, ObjectRef, Op, Proof, Risk, Source, Trust};
 
 /// Parameters.
@@ -256,7 +256,7 @@ async fn look(cx: &Cx, object: &ObjectRef) -> Result<Seen, Problem> {
                 }
                 Ok(items)
             }
-            Err(problem) if problem.is_transient() || problem.fault == Fault::Unreachable => Err(problem),
+            Err(problem) if cx.passes_on(&problem) => Err(problem),
             Err(problem) => {
                 not_read.push(format!("{what} not read: {problem}"));
                 Ok(Vec::new())
@@ -266,21 +266,21 @@ async fn look(cx: &Cx, object: &ObjectRef) -> Result<Seen, Problem> {
     let (events, policies) = (optional("events", events)?, optional("NetworkPolicies", policies)?);
     let (services, pods) = (optional("Services", services)?, optional("pods", pods)?);
     let autoscalers = optional("HorizontalPodAutoscalers", autoscalers)?;
-    let owners = facts::owners(&cx.client, &pod, &mut not_read).await?;
+    let owners = facts::owners(cx, &pod, &mut not_read).await?;
     let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or("default");
     let service_account =
-        one(&cx.client, &format!("{core}/serviceaccounts/{account}"), "the service account", &mut not_read).await?;
+        one(cx, &format!("{core}/serviceaccounts/{account}"), "the service account", &mut not_read).await?;
     let node = match pod["spec"]["nodeName"].as_str() {
-        Some(node) => one(&cx.client, &format!("/api/v1/nodes/{node}"), "the node", &mut not_read).await?,
+        Some(node) => one(cx, &format!("/api/v1/nodes/{node}"), "the node", &mut not_read).await?,
         None => Value::Null,
     };
     Ok(Seen { pod, owners, service_account, node, policies, services, events, pods, autoscalers, not_read })
 }
 
-async fn one(client: &kube::Client, path: &str, what: &str, not_read: &mut Vec<String>) -> Result<Value, Problem> {
-    match raw::get(client, path).await {
+async fn one(cx: &Cx, path: &str, what: &str, not_read: &mut Vec<String>) -> Result<Value, Problem> {
+    match raw::get(&cx.client, path).await {
         Ok(value) => Ok(value),
-        Err(problem) if problem.is_transient() || problem.fault == Fault::Unreachable => Err(problem),
+        Err(problem) if cx.passes_on(&problem) => Err(problem),
         Err(problem) => {
             not_read.push(format!("{what} not read: {problem}"));
             Ok(Value::Null)

@@ -1,7 +1,7 @@
 //! Containment and eradication, as the cluster itself showed them.
 
 use super::{Facts, check};
-use crate::drill::outcome::{Area, Check};
+use crate::drill::outcome::{Area, Check, Verdict};
 
 pub(super) fn containment(facts: &Facts<'_>) -> Vec<Check> {
     let expect = &facts.scenario.expect;
@@ -21,7 +21,7 @@ pub(super) fn containment(facts: &Facts<'_>) -> Vec<Check> {
                 .map_or("the runbook has no step that isolates".to_string(), |(step, _, status, _)| {
                     format!("step {step}: {status}")
                 });
-            all.push(check(
+            let mut policy = check(
                 "containment.policy",
                 Area::Containment,
                 6,
@@ -30,7 +30,13 @@ pub(super) fn containment(facts: &Facts<'_>) -> Vec<Check> {
                 found,
                 "until then the attacker can reach others and be reached",
                 Some(fault),
-            ));
+            );
+            if cut.is_none() && facts.seen.lagged {
+                policy.verdict = Verdict::NotMeasured;
+                policy.found = "the watch of the cluster told nothing of it: it may have happened".into();
+                policy.fault = None;
+            }
+            all.push(policy);
             if let (Some((at, _)), Some(gone)) = (cut, facts.seen.gone) {
                 all.push(check(
                     "containment.before-delete",
