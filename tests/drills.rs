@@ -111,6 +111,20 @@ fn without_a_terminal_only_the_embedded_cluster_is_drilled_unasked() {
     assert!(String::from_utf8_lossy(&ran.stderr).contains("no terminal to ask at"));
 }
 
+#[test]
+fn a_network_that_enforces_nothing_is_told_from_one_that_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let says = |name: &str| {
+        let ran = quell(dir.path(), &["--json", "-q", "drill", name, "--auto"]);
+        let out = String::from_utf8_lossy(&ran.stdout).into_owned();
+        let ended = |line: &&str| line.contains(r#""step":"prove""#) && line.contains("step-finished");
+        out.lines().find(ended).unwrap_or_else(|| panic!("{out}")).to_string()
+    };
+    let (enforced, ignored) = (says("pod-compromise"), says("pod-compromise-foothold"));
+    assert!(enforced.contains("new outgoing connections are stopped") && !enforced.contains("refuted"), "{enforced}");
+    assert!(ignored.contains("not enforced: from inside the pod") && ignored.contains("refuted"), "{ignored}");
+}
+
 /// A runbook with one thing wrong.
 struct Mutant {
     name: &'static str,

@@ -2,6 +2,7 @@
 //! `landed` (for resume) and `undo`. Adding one touches that file and the list in [`all`].
 
 mod audit_review;
+mod collector_beside;
 mod command;
 mod credential_inventory;
 mod credentials_rotate;
@@ -13,6 +14,7 @@ mod local_tests;
 mod manual;
 mod pod_capture;
 pub mod pod_isolate;
+mod pod_probe;
 mod pod_record;
 mod pod_terminate;
 mod program;
@@ -190,6 +192,7 @@ pub fn all() -> Vec<Entry> {
     vec![
         entry::<pod_record::PodRecord>(),
         entry::<pod_isolate::PodIsolate>(),
+        entry::<pod_probe::PodProbe>(),
         entry::<pod_capture::PodCapture>(),
         entry::<pod_terminate::PodTerminate>(),
         entry::<audit_review::AuditReview>(),

@@ -510,7 +510,7 @@ async fn verdict(cx: &Cx, op: &Op) -> Result<Done, Problem> {
     } else if still.is_empty() {
         (
             "not-proved",
-            Proof::Unproved("policy accepted, enforcement not proved: no probe has tried the network, and open connections may go on".into()),
+            Proof::Unproved("policy accepted, enforcement not proved: what it stops only a probe can show, and open connections may go on".into()),
         )
     } else {
         (

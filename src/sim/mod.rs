@@ -7,7 +7,7 @@
 //!
 //! - [`resource`], [`store`], [`world`]: kinds, objects, and everything behind one lock.
 //! - [`http`], [`route`], [`api`]: a request's way in and out. [`answer`] words the refusals.
-//! - [`read`], [`write`], [`delete`], [`watch`], [`patch`], [`patching`], [`schema`], [`admission`], [`special`], [`selector`],
+//! - [`read`], [`decode`], [`write`], [`delete`], [`watch`], [`patch`], [`patching`], [`schema`], [`admission`], [`special`], [`selector`],
 //!   [`table`], [`discovery`], [`protobuf`]: what the API does.
 //! - [`identity`], [`rbac`], [`review`], [`audit`]: who, whether, and the record of it.
 //! - [`life`]: controllers, scheduler, kubelet. [`container`], [`network`], [`stream`]: what runs, what it reaches, exec.
@@ -20,6 +20,7 @@ pub mod answer;
 pub mod api;
 pub mod audit;
 pub mod container;
+pub mod decode;
 pub mod delete;
 pub mod discovery;
 pub mod fault;

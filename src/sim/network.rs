@@ -45,7 +45,9 @@ impl World {
         let Some(key) = target else {
             // Outside: whoever is there answers.
             let outside = Peer { namespace: String::new(), labels: BTreeMap::new(), pod: false, address: host.into() };
-            return if self.judged(&source, &outside, port, "Egress") {
+            // Its own node a pod always reaches: Kubernetes, "Network Policies".
+            let own_node = self.store.value(from).is_some_and(|pod| pod["status"]["hostIP"] == host);
+            return if own_node || self.judged(&source, &outside, port, "Egress") {
                 Ok(())
             } else {
                 Err("connection timed out".into())
@@ -83,6 +85,10 @@ impl World {
                 .find(|p| p["port"].as_u64() == Some(u64::from(port)));
             let Some(wanted) = wanted else { return Err("connection refused".into()) };
             let selector = &service["spec"]["selector"];
+            // The API server itself, and whatever else is behind Endpoints of somebody's own: outside.
+            if !selector.is_object() {
+                return Ok((None, port));
+            }
             let ready = self.store.list("pods", ns, None).find(|(_, e)| {
                 map_takes(selector, &e.labels)
                     && e.field("status.phase") == "Running"

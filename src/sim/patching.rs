@@ -5,13 +5,12 @@ use serde_json::{Value, json};
 
 use super::answer::{Refusal, Result};
 use super::api::{Outcome, Request};
+use super::decode::{body, decode, drop_unknown, unsupported};
 use super::identity::User;
 use super::resource::Resource;
 use super::store::Key;
 use super::world::World;
-use super::write::{
-    Options, Owner, body, causes, change, decode, drop_unknown, has_generation, stored, unsupported, warn,
-};
+use super::write::{Options, Owner, causes, change, has_generation, stored, warn};
 use super::{admission, patch as patches, schema};
 
 /// PATCH, of any of the four kinds.

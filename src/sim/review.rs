@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::answer::{Refusal, Result};
 use super::api::Request;
+use super::decode::body;
 use super::identity::User;
 use super::rbac::Attributes;
 use super::resource::Resource;
 use super::world::World;
-use super::write::body;
 
 /// Whether the kind is asked rather than kept.
 pub fn is_review(resource: &Resource) -> bool {

@@ -12,7 +12,7 @@ use super::selector::takes;
 use super::store::Key;
 use super::stream::Streaming;
 use super::world::{World, seconds};
-use super::{delete, patch as patches, write};
+use super::{decode, delete, patch as patches, write};
 
 /// Whether [`serve`] handles it; the others are written like the object itself.
 pub fn is_special(below: &str) -> bool {
@@ -36,7 +36,7 @@ pub fn serve(
         "binding" => bind(world, request, resource, key).map(Outcome::now),
         "scale" => scale(world, request, asked, resource, key),
         "token" => {
-            let body = write::body(request)?;
+            let body = decode::body(request)?;
             let (token, id) = world.token_request(resource, key, &body)?;
             let mut outcome = Outcome::object(201, &token);
             outcome.notes.push(("authentication.kubernetes.io/issued-credential-id".into(), id));
@@ -62,7 +62,7 @@ pub fn serve(
 
 /// POST pods/NAME/eviction.
 fn evict(world: &mut World, request: &Request, resource: &Resource, key: &Key) -> Result<Answer> {
-    let body = write::body(request)?;
+    let body = decode::body(request)?;
     if body["metadata"]["name"].as_str().is_some_and(|n| !n.is_empty() && n != key.name) {
         return Err(Refusal::bad_request("name in URL does not match name in Eviction object"));
     }
@@ -152,7 +152,7 @@ pub fn is_ready(pod: &Value) -> bool {
 
 /// POST pods/NAME/binding.
 fn bind(world: &mut World, request: &Request, resource: &Resource, key: &Key) -> Result<Answer> {
-    let body = write::body(request)?;
+    let body = decode::body(request)?;
     let mut pod = world.store.value(key).ok_or_else(|| Refusal::not_found(resource, &key.name))?;
     if let Some(node) = pod["spec"]["nodeName"].as_str() {
         return Err(Refusal::conflict(
@@ -188,7 +188,7 @@ fn scale(world: &mut World, request: &Request, asked: &Attributes, resource: &Re
     }
     let options = write::Options::of(request)?;
     let wanted = if asked.verb == "update" {
-        write::body(request)?
+        decode::body(request)?
     } else {
         let body: Value = serde_json::from_slice(&request.body).map_err(|e| Refusal::bad_request(e.to_string()))?;
         match request.content_type.split(';').next().unwrap_or_default() {
@@ -235,7 +235,7 @@ fn scale(world: &mut World, request: &Request, asked: &Attributes, resource: &Re
 
 /// PUT namespaces/NAME/finalize.
 fn finalize(world: &mut World, request: &Request, resource: &Resource, key: &Key) -> Result<Outcome> {
-    let body = write::body(request)?;
+    let body = decode::body(request)?;
     let mut object = world.store.value(key).ok_or_else(|| Refusal::not_found(resource, &key.name))?;
     object["spec"] = body["spec"].clone();
     world.put(key, &mut object);

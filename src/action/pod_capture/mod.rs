@@ -1,6 +1,5 @@
 //! `pod.capture`: processes, logs and filesystems, by the most trustworthy way that this pod allows.
 
-mod collector;
 mod fallback;
 mod landing;
 mod listing;
@@ -18,8 +17,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::collector_beside as collector;
 use super::{Action, Done, Kind, Rule, Scope, Spec, StepPlan};
-use crate::cluster::{Cx, Fault, Problem, target};
+use crate::cluster::{Cx, Fault, Problem};
 use crate::event::{Landed, Op};
 
 /// Parameters.
@@ -167,11 +167,7 @@ impl Action for PodCapture {
         if text(op, "kind") != "collector" {
             return Ok((Landed::No, None));
         }
-        let namespace = op.object.namespace.as_deref().unwrap_or_default();
-        let pod = target::pod(&cx.client, namespace, &op.object.name, op.object.uid.as_deref()).await?;
-        let name = text(op, "name");
-        let there = pod.spec.iter().flat_map(|s| s.ephemeral_containers.iter().flatten()).any(|c| c.name == name);
-        if there { Ok((Landed::Yes, Some(collector::wait(cx, op).await?))) } else { Ok((Landed::No, None)) }
+        collector::landed(cx, op).await
     }
 
     fn conclude(&self, _: &Value, done: &[(Op, Done)]) -> super::Conclusion {

@@ -1,14 +1,12 @@
 //! Which containers, by which way, leaving out what.
 
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::PodCapture;
 use crate::action::StepPlan;
+use crate::action::collector_beside::{self as collector, Offer};
 use crate::cluster::{Cx, Problem, raw, target};
-use crate::event::{Estimate, ObjectRef, Op, Risk, Undo};
-use crate::evidence::hex;
+use crate::event::{Estimate, ObjectRef, Op, Risk};
 
 pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem> {
     let namespace = with.namespace.as_deref().unwrap_or(&cx.namespace);
@@ -38,13 +36,14 @@ pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem
     let sizes = image_sizes(cx, &pod).await?;
     let mut names = Vec::new();
     for (i, container) in targets.iter().enumerate() {
-        let rung = rung(with, cx, &object, &pod, container, i).await?;
-        match rung {
-            Ok(op) => {
+        let image = with.collector_image.as_deref().unwrap_or_default();
+        match collector::offer(cx, &object, &pod, (container, i), image, with.ttl_seconds).await? {
+            Offer::Start(op) => {
                 names.push((op.detail["name"].clone(), op.summary.clone()));
-                plan.ops.push(op);
+                plan.ops.push(*op);
             }
-            Err(why) => {
+            Offer::Runs(name) => names.push((json!(name), String::new())),
+            Offer::Absent(why) => {
                 plan.warnings
                     .push(format!("container {container}: its own sh and tar will be used, which may lie: {why}"));
                 names.push((Value::Null, why));
@@ -74,7 +73,7 @@ pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem
         }
     }
     if with.logs {
-        logs(&pod, &object, &mut plan);
+        logs(&pod, &object, &collector::prefix(cx), &mut plan);
     }
     if with.filesystem {
         for (container, name) in targets.iter().zip(&names) {
@@ -100,8 +99,8 @@ fn status<'p>(pod: &'p Value, name: &str, container: &str) -> &'p Value {
     pod["status"][name].as_array().into_iter().flatten().find(|s| s["name"] == container).unwrap_or(&NONE)
 }
 
-/// The logs that the API can give: every container's, and the former life of each that was restarted.
-fn logs(pod: &Value, object: &ObjectRef, plan: &mut StepPlan) {
+/// The logs that the API can give: every container's but our own, and the former life of each that was restarted.
+fn logs(pod: &Value, object: &ObjectRef, own: &str, plan: &mut StepPlan) {
     let lists = [
         ("initContainers", "initContainerStatuses"),
         ("containers", "containerStatuses"),
@@ -109,6 +108,9 @@ fn logs(pod: &Value, object: &ObjectRef, plan: &mut StepPlan) {
     ];
     for (specs, statuses) in lists {
         for container in list(pod, specs).filter_map(|c| c["name"].as_str()) {
+            if container.starts_with(own) {
+                continue;
+            }
             let state = status(pod, statuses, container);
             let began = ["running", "terminated"].iter().any(|s| state["state"][s].is_object());
             let former = state["lastState"]["terminated"].is_object();
@@ -134,93 +136,6 @@ fn logs(pod: &Value, object: &ObjectRef, plan: &mut StepPlan) {
             }
         }
     }
-}
-
-/// The collector beside this container, with the greatest rights that the server takes in a dry run; or why not.
-async fn rung(
-    with: &PodCapture,
-    cx: &Cx,
-    object: &ObjectRef,
-    pod: &Value,
-    container: &str,
-    i: usize,
-) -> Result<Result<Op, String>, Problem> {
-    let image = with.collector_image.as_deref().unwrap_or_default();
-    if image.is_empty() {
-        return Ok(Err("no collector image was given".into()));
-    }
-    let name = format!("quell-{}-{}", &hex(&Sha256::digest(&cx.incident))[..8], i + 1);
-    let mut refused = Vec::new();
-    for (profile, context) in profiles(pod, container) {
-        let spec = json!({
-            "name": name, "image": image, "targetContainerName": container, "imagePullPolicy": "IfNotPresent",
-            "command": ["/quell-collector", "serve", "--ttl", with.ttl_seconds.to_string()],
-            "terminationMessagePolicy": "File", "securityContext": context,
-        });
-        let dry = PatchParams { dry_run: true, ..PatchParams::default() };
-        let api: kube::Api<k8s_openapi::api::core::v1::Pod> =
-            kube::Api::namespaced(cx.client.clone(), object.namespace.as_deref().unwrap_or_default());
-        let patch = json!({"metadata": {"uid": object.uid}, "spec": {"ephemeralContainers": [spec]}});
-        match api.patch_ephemeral_containers(&object.name, &dry, &Patch::Strategic(&patch)).await.map_err(Problem::from)
-        {
-            Ok(_) => return Ok(Ok(collector(object, container, &name, image, profile, &spec, &refused))),
-            Err(problem) if cx.passes_on(&problem) => return Err(problem),
-            Err(problem) => refused.push(format!("{profile}: {problem}")),
-        }
-    }
-    Ok(Err(format!("the API server refuses the collector's container: {}", refused.join("; "))))
-}
-
-fn collector(
-    object: &ObjectRef,
-    container: &str,
-    name: &str,
-    image: &str,
-    profile: &str,
-    spec: &Value,
-    refused: &[String],
-) -> Op {
-    let mut op = Op::change(
-        "patch",
-        object.clone(),
-        format!("start quell's collector beside container {container}, as ephemeral container {name} ({profile})"),
-        Risk::Low,
-        Undo::Impossible("an ephemeral container stays in the pod's spec; its process ends by itself".into()),
-    );
-    op.after = json!({"ephemeralContainer": name, "image": image, "profile": profile, "refused": refused});
-    op.detail = json!({"key": format!("collector {container}"), "kind": "collector", "container": container, "name": name, "spec": spec, "refused": refused});
-    op
-}
-
-/// From the most to the least that is asked for. Reading another user's `/proc/PID/root` takes CAP_SYS_PTRACE.
-fn profiles(pod: &Value, container: &str) -> Vec<(&'static str, Value)> {
-    let of = |key: &str| {
-        let own = list(pod, "containers")
-            .find(|c| c["name"] == container)
-            .map(|c| c["securityContext"][key].clone())
-            .unwrap_or_default();
-        if own.is_null() { pod["spec"]["securityContext"][key].clone() } else { own }
-    };
-    let (user, group) = (of("runAsUser"), of("runAsGroup"));
-    let mut all = vec![(
-        "root with SYS_PTRACE",
-        json!({"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": false, "capabilities": {"add": ["SYS_PTRACE", "DAC_READ_SEARCH"]}}),
-    )];
-    // Without SYS_PTRACE the kernel compares users, root's too (ptrace(2), "Ptrace access mode checking").
-    if user.is_null() || user == 0 {
-        all.push(("root", json!({"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": false})));
-    }
-    if user != 0 {
-        let mut context = json!({
-            "runAsUser": if user.is_null() { json!(65534) } else { user }, "runAsNonRoot": true,
-            "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"},
-        });
-        if !group.is_null() {
-            context["runAsGroup"] = group;
-        }
-        all.push(("the container's user, restricted", context));
-    }
-    all
 }
 
 /// Path and reason of what is not taken: asked for, mounted credentials, and volumes that outlive the pod.

@@ -11,7 +11,7 @@ use crate::drill::observe::Observer;
 use crate::drill::outcome::{Answer, BundleRef, FORMAT, Mode, Moment, Note, Outcome, Verdict, Who};
 use crate::drill::score::{self, Facts};
 use crate::engine::incident::StateDir;
-use crate::event::{Event, Record};
+use crate::event::{Decision, Event, Record};
 use crate::evidence::bundle;
 use crate::exit;
 use crate::journal;
@@ -171,7 +171,7 @@ fn told(records: &[Record], began: time::OffsetDateTime) -> Vec<Moment> {
                 (format!("{step}: {status}. {summary}"), Some(step.clone()))
             }
             Event::Decided { step, decision, who, .. } => {
-                (format!("{who} decided on {step}: {decision:?}"), Some(step.clone()))
+                (format!("{who} decided on {step}: {}", word(*decision)), Some(step.clone()))
             }
             Event::Sealed { bundle, .. } => (format!("sealed: {bundle}"), None),
             _ => continue,
@@ -180,4 +180,13 @@ fn told(records: &[Record], began: time::OffsetDateTime) -> Vec<Moment> {
         all.push(Moment { at: record.time, after_ms, who: Who::Responder, text, step });
     }
     all
+}
+
+fn word(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Approve => "do it",
+        Decision::Skip => "leave it",
+        Decision::ByHand => "done by hand",
+        Decision::Stop => "stop here",
+    }
 }

@@ -1,0 +1,271 @@
+//! Quell's collector as an ephemeral container beside a suspect's container: starting it, and whether it runs. Actions
+//! that need it share it: the first that comes starts it.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::wait::await_condition;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::action::Done;
+use crate::cluster::{Cx, Problem, target};
+use crate::event::{Landed, ObjectRef, Op, Risk, Undo};
+use crate::evidence::hex;
+
+/// What the names of this incident's collectors begin with.
+pub(super) fn prefix(cx: &Cx) -> String {
+    format!("quell-{}-", &hex(&Sha256::digest(&cx.incident))[..8])
+}
+
+/// How a container's collector is to be had.
+pub(super) enum Offer {
+    /// By this operation.
+    Start(Box<Op>),
+    /// It runs already, under this name: an earlier step started it.
+    Runs(String),
+    /// Not at all, and why.
+    Absent(String),
+}
+
+/// The collector beside the pod's container number `i`, with the greatest rights that the server takes in a dry run.
+pub(super) async fn offer(
+    cx: &Cx,
+    object: &ObjectRef,
+    pod: &Value,
+    (container, i): (&str, usize),
+    image: &str,
+    ttl_seconds: u64,
+) -> Result<Offer, Problem> {
+    if image.is_empty() {
+        return Ok(Offer::Absent("no collector image was given".into()));
+    }
+    let name = format!("{}{}", prefix(cx), i + 1);
+    if list(pod, "ephemeralContainers").any(|c| c["name"] == name.as_str()) {
+        let states = pod["status"]["ephemeralContainerStatuses"].as_array().into_iter().flatten();
+        let runs = states.filter(|s| s["name"] == name.as_str()).any(|s| s["state"]["running"].is_object());
+        return Ok(if runs { Offer::Runs(name) } else { Offer::Absent(format!("the collector {name} does not run")) });
+    }
+    let mut refused = Vec::new();
+    for (profile, context) in profiles(pod, container) {
+        let spec = json!({
+            "name": name, "image": image, "targetContainerName": container, "imagePullPolicy": "IfNotPresent",
+            "command": ["/quell-collector", "serve", "--ttl", ttl_seconds.to_string()],
+            "terminationMessagePolicy": "File", "securityContext": context,
+        });
+        let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+        let api: kube::Api<k8s_openapi::api::core::v1::Pod> =
+            kube::Api::namespaced(cx.client.clone(), object.namespace.as_deref().unwrap_or_default());
+        let patch = json!({"metadata": {"uid": object.uid}, "spec": {"ephemeralContainers": [spec]}});
+        match api.patch_ephemeral_containers(&object.name, &dry, &Patch::Strategic(&patch)).await.map_err(Problem::from)
+        {
+            Ok(_) => {
+                return Ok(Offer::Start(Box::new(collector(object, container, &name, image, profile, &spec, &refused))));
+            }
+            Err(problem) if cx.passes_on(&problem) => return Err(problem),
+            Err(problem) => refused.push(format!("{profile}: {problem}")),
+        }
+    }
+    Ok(Offer::Absent(format!("the API server refuses the collector's container: {}", refused.join("; "))))
+}
+
+fn collector(
+    object: &ObjectRef,
+    container: &str,
+    name: &str,
+    image: &str,
+    profile: &str,
+    spec: &Value,
+    refused: &[String],
+) -> Op {
+    let mut op = Op::change(
+        "patch",
+        object.clone(),
+        format!("start quell's collector beside container {container}, as ephemeral container {name} ({profile})"),
+        Risk::Low,
+        Undo::Impossible("an ephemeral container stays in the pod's spec; its process ends by itself".into()),
+    );
+    op.after = json!({"ephemeralContainer": name, "image": image, "profile": profile, "refused": refused});
+    op.detail = json!({"key": format!("collector {container}"), "kind": "collector", "container": container, "name": name, "spec": spec, "refused": refused});
+    op
+}
+
+/// From the most to the least that is asked for. Reading another user's `/proc/PID/root` takes CAP_SYS_PTRACE.
+fn profiles(pod: &Value, container: &str) -> Vec<(&'static str, Value)> {
+    let of = |key: &str| {
+        let own = list(pod, "containers")
+            .find(|c| c["name"] == container)
+            .map(|c| c["securityContext"][key].clone())
+            .unwrap_or_default();
+        if own.is_null() { pod["spec"]["securityContext"][key].clone() } else { own }
+    };
+    let (user, group) = (of("runAsUser"), of("runAsGroup"));
+    let mut all = vec![(
+        "root with SYS_PTRACE",
+        json!({"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": false, "capabilities": {"add": ["SYS_PTRACE", "DAC_READ_SEARCH"]}}),
+    )];
+    // Without SYS_PTRACE the kernel compares users, root's too (ptrace(2), "Ptrace access mode checking").
+    if user.is_null() || user == 0 {
+        all.push(("root", json!({"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": false})));
+    }
+    if user != 0 {
+        let mut context = json!({
+            "runAsUser": if user.is_null() { json!(65534) } else { user }, "runAsNonRoot": true,
+            "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"},
+        });
+        if !group.is_null() {
+            context["runAsGroup"] = group;
+        }
+        all.push(("the container's user, restricted", context));
+    }
+    all
+}
+
+/// How long the node may take to pull the image and start it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether the collector can be used.
+pub(super) enum State {
+    /// It runs; with the id of the target's container.
+    Running(String),
+    /// It does not, and why.
+    Absent(String),
+}
+
+/// Adds the ephemeral container and waits until it runs, or can't.
+pub(super) async fn start(cx: &Cx, op: &Op) -> Result<Done, Problem> {
+    let patch = json!({"metadata": {"uid": op.object.uid}, "spec": {"ephemeralContainers": [op.detail["spec"]]}});
+    let sent = pods(cx, op)
+        .patch_ephemeral_containers(&op.object.name, &PatchParams::default(), &Patch::Strategic(&patch))
+        .await;
+    match sent.map_err(Problem::from) {
+        Ok(_) => wait(cx, op).await,
+        // The precondition: the API server answers 422 for another UID, as for any change of one.
+        Err(problem) if problem.message.contains("metadata.uid") => Err(Problem::refused(format!(
+            "{} was replaced: its UID is not {} any more",
+            op.object,
+            op.object.uid.as_deref().unwrap_or("-")
+        ))
+        .hint("look at what is there now, then plan anew")),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// A collector that does not start is no failure of the step: the next way is taken, and the record says so.
+pub(super) async fn wait(cx: &Cx, op: &Op) -> Result<Done, Problem> {
+    let name = text(op, "name").to_string();
+    let settled = |pod: Option<&Pod>| {
+        pod.is_none_or(|pod| status(pod, &name).is_some_and(|s| running(s) || hopeless(s).is_some()))
+    };
+    let waited = tokio::time::timeout(PATIENCE, await_condition(pods(cx, op), &op.object.name, settled)).await;
+    let why = match waited {
+        Ok(Ok(Some(pod))) => match status(&pod, &name) {
+            Some(s) if running(s) => return Ok(Done { proof: None, ..started(&name) }),
+            Some(s) => hopeless(s).unwrap_or_else(|| "it does not run".into()),
+            None => "the kubelet does not show it".into(),
+        },
+        Ok(Ok(None)) => "the pod is gone".into(),
+        Ok(Err(error)) => {
+            return Err(Problem::new(
+                crate::cluster::Fault::Transient,
+                format!("lost sight of the collector: {error}"),
+            ));
+        }
+        Err(_) => format!("the node had not started it after {} s", PATIENCE.as_secs()),
+    };
+    let detail = format!("collector {name} can't be used: {why}; the container's own programs are used instead");
+    Ok(Done { proof: None, observed: json!({"running": false, "why": why}), detail, ..started(&name) })
+}
+
+fn started(name: &str) -> Done {
+    Done {
+        status: crate::event::OpStatus::Applied,
+        detail: format!("collector {name} runs"),
+        proof: None,
+        observed: json!({"running": true}),
+    }
+}
+
+/// Whether this operation's collector runs now.
+pub(super) async fn usable(cx: &Cx, op: &Op) -> Result<State, Problem> {
+    let name = text(op, "name");
+    if name.is_empty() {
+        return Ok(State::Absent(text(op, "why").into()));
+    }
+    let pod = target::pod(
+        &cx.client,
+        op.object.namespace.as_deref().unwrap_or_default(),
+        &op.object.name,
+        op.object.uid.as_deref(),
+    )
+    .await?;
+    Ok(match status(&pod, name) {
+        Some(s) if running(s) => match container_id(&pod, text(op, "container")) {
+            Some(id) => State::Running(id),
+            None => State::Absent("the API does not show the container's id any more: it is not running".into()),
+        },
+        Some(s) => State::Absent(format!(
+            "the collector does not run: {}",
+            hopeless(s).unwrap_or_else(|| "not started".into())
+        )),
+        None => State::Absent("the collector does not run: the kubelet has not started it".into()),
+    })
+}
+
+/// The id of a running container: `containerd://…`.
+fn container_id(pod: &Pod, name: &str) -> Option<String> {
+    let status = pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|s| s.name == name)?;
+    status.container_id.clone().filter(|id| running(status) && !id.is_empty())
+}
+
+fn status<'p>(pod: &'p Pod, name: &str) -> Option<&'p ContainerStatus> {
+    pod.status.as_ref()?.ephemeral_container_statuses.as_ref()?.iter().find(|s| s.name == name)
+}
+
+fn running(status: &ContainerStatus) -> bool {
+    status.state.as_ref().is_some_and(|s| s.running.is_some())
+}
+
+/// Why it will not run; None while it still may.
+fn hopeless(status: &ContainerStatus) -> Option<String> {
+    let state = status.state.as_ref()?;
+    if let Some(ended) = &state.terminated {
+        return Some(format!("it ended with exit code {}", ended.exit_code));
+    }
+    let waiting = state.waiting.as_ref()?;
+    let reason = waiting.reason.clone().unwrap_or_default();
+    let fatal = [
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "CreateContainerError",
+        "CreateContainerConfigError",
+        "RunContainerError",
+    ];
+    fatal.contains(&reason.as_str()).then(|| format!("{reason}: {}", waiting.message.clone().unwrap_or_default()))
+}
+
+/// Whether an operation that starts it took effect.
+pub(super) async fn landed(cx: &Cx, op: &Op) -> Result<(Landed, Option<Done>), Problem> {
+    let namespace = op.object.namespace.as_deref().unwrap_or_default();
+    let pod = target::pod(&cx.client, namespace, &op.object.name, op.object.uid.as_deref()).await?;
+    let name = text(op, "name");
+    let there = pod.spec.iter().flat_map(|s| s.ephemeral_containers.iter().flatten()).any(|c| c.name == name);
+    if there { Ok((Landed::Yes, Some(wait(cx, op).await?))) } else { Ok((Landed::No, None)) }
+}
+
+/// A text of an operation's detail.
+fn text<'a>(op: &'a Op, key: &str) -> &'a str {
+    op.detail[key].as_str().unwrap_or_default()
+}
+
+fn pods(cx: &Cx, op: &Op) -> Api<Pod> {
+    Api::namespaced(cx.client.clone(), op.object.namespace.as_deref().unwrap_or_default())
+}
+
+fn list<'p>(pod: &'p Value, name: &str) -> impl Iterator<Item = &'p Value> + use<'p> {
+    pod["spec"][name].as_array().into_iter().flatten()
+}
