@@ -244,7 +244,8 @@ fn a_runbook_made_wrong_scores_less_and_the_fault_is_named() {
         let file = dir.path().join(format!("mutant-{n}.yaml"));
         std::fs::write(&file, serde_yaml::to_string(&runbook).unwrap()).unwrap();
         let file = file.to_str().unwrap();
-        let ran = quell(dir.path(), &["--json", "-q", "drill", "pod-compromise", "--auto", "--runbook", file]);
+        let args = ["--json", "-q", "drill", "pod-compromise", "--auto", "--set", "settle=1s", "--runbook", file];
+        let ran = quell(dir.path(), &args);
         let Some((check, names)) = mutant.caught else {
             assert_eq!(ran.status.code(), Some(3), "{}: the check refuses it", mutant.name);
             continue;

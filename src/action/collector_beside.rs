@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::action::Done;
 use crate::cluster::{Cx, Problem, target};
-use crate::event::{Landed, ObjectRef, Op, Risk, Undo};
+use crate::event::{Landed, ObjectRef, Op, OpKind, OpStatus, Risk, Undo};
 use crate::evidence::hex;
 
 /// What the names of this incident's collectors begin with.
@@ -44,9 +44,20 @@ pub(super) async fn offer(
     }
     let name = format!("{}{}", prefix(cx), i + 1);
     if list(pod, "ephemeralContainers").any(|c| c["name"] == name.as_str()) {
-        let states = pod["status"]["ephemeralContainerStatuses"].as_array().into_iter().flatten();
-        let runs = states.filter(|s| s["name"] == name.as_str()).any(|s| s["state"]["running"].is_object());
-        return Ok(if runs { Offer::Runs(name) } else { Offer::Absent(format!("the collector {name} does not run")) });
+        let mut states = pod["status"]["ephemeralContainerStatuses"].as_array().into_iter().flatten();
+        let state = states.find(|s| s["name"] == name.as_str()).map(|s| &s["state"]).unwrap_or(&Value::Null);
+        if state["running"].is_object() {
+            return Ok(Offer::Runs(name));
+        }
+        if let Some(code) = state["terminated"]["exitCode"].as_i64() {
+            return Ok(Offer::Absent(format!("the collector {name} ended with exit code {code}")));
+        }
+        // Its image may still be on the way.
+        let mut op =
+            Op::observe(object.clone(), format!("wait for quell's collector {name} beside container {container}"));
+        op.detail =
+            json!({"key": format!("collector {container}"), "kind": "collector", "container": container, "name": name});
+        return Ok(Offer::Start(Box::new(op)));
     }
     let mut refused = Vec::new();
     for (profile, context) in profiles(pod, container) {
@@ -62,7 +73,9 @@ pub(super) async fn offer(
         match api.patch_ephemeral_containers(&object.name, &dry, &Patch::Strategic(&patch)).await.map_err(Problem::from)
         {
             Ok(_) => {
-                return Ok(Offer::Start(Box::new(collector(object, container, &name, image, profile, &spec, &refused))));
+                return Ok(Offer::Start(Box::new(collector(
+                    object, container, &name, image, profile, &spec, &refused,
+                ))));
             }
             Err(problem) if cx.passes_on(&problem) => return Err(problem),
             Err(problem) => refused.push(format!("{profile}: {problem}")),
@@ -134,8 +147,11 @@ pub(super) enum State {
     Absent(String),
 }
 
-/// Adds the ephemeral container and waits until it runs, or can't.
+/// Adds the ephemeral container, unless an earlier step did, and waits until it runs, or can't.
 pub(super) async fn start(cx: &Cx, op: &Op) -> Result<Done, Problem> {
+    if op.kind != OpKind::Change {
+        return wait(cx, op).await.map(|done| Done { status: OpStatus::Taken, ..done });
+    }
     let patch = json!({"metadata": {"uid": op.object.uid}, "spec": {"ephemeralContainers": [op.detail["spec"]]}});
     let sent = pods(cx, op)
         .patch_ephemeral_containers(&op.object.name, &PatchParams::default(), &Patch::Strategic(&patch))
@@ -175,13 +191,13 @@ pub(super) async fn wait(cx: &Cx, op: &Op) -> Result<Done, Problem> {
         }
         Err(_) => format!("the node had not started it after {} s", PATIENCE.as_secs()),
     };
-    let detail = format!("collector {name} can't be used: {why}; the container's own programs are used instead");
+    let detail = format!("collector {name} can't be used: {why}");
     Ok(Done { proof: None, observed: json!({"running": false, "why": why}), detail, ..started(&name) })
 }
 
 fn started(name: &str) -> Done {
     Done {
-        status: crate::event::OpStatus::Applied,
+        status: OpStatus::Applied,
         detail: format!("collector {name} runs"),
         proof: None,
         observed: json!({"running": true}),
@@ -268,4 +284,39 @@ fn pods(cx: &Cx, op: &Op) -> Api<Pod> {
 
 fn list<'p>(pod: &'p Value, name: &str) -> impl Iterator<Item = &'p Value> + use<'p> {
     pod["spec"][name].as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::test_cx;
+
+    /// What is offered for a pod whose collector is in that state.
+    async fn offered(state: Value) -> Offer {
+        let folder = tempfile::tempdir().unwrap();
+        let cx = test_cx::cx(folder.path(), |asked| panic!("nothing is to be asked: {asked:?}"));
+        let name = format!("{}1", prefix(&cx));
+        let pod = json!({"spec": {"ephemeralContainers": [{"name": name}]},
+                         "status": {"ephemeralContainerStatuses": [{"name": name, "state": state}]}});
+        let object = ObjectRef {
+            api_version: "v1".into(),
+            kind: "Pod".into(),
+            namespace: Some("payments".into()),
+            name: "web".into(),
+            uid: Some("u".into()),
+        };
+        offer(&cx, &object, &pod, ("app", 0), "quell.dev/collector@sha256:0", 60).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_collector_that_an_earlier_step_started_is_not_started_again() {
+        assert!(matches!(offered(json!({"running": {}})).await, Offer::Runs(_)));
+        assert!(
+            matches!(offered(json!({"terminated": {"exitCode": 3}})).await, Offer::Absent(why) if why.contains('3'))
+        );
+        for waiting in [json!({"waiting": {"reason": "ContainerCreating"}}), Value::Null] {
+            let Offer::Start(op) = offered(waiting).await else { panic!("it is waited for") };
+            assert_eq!((op.kind, &op.detail["kind"]), (OpKind::Observe, &json!("collector")));
+        }
+    }
 }

@@ -40,6 +40,10 @@ pub struct PodProbe {
     /// Milliseconds until an attempt counts as blocked.
     #[serde(default = "patience")]
     timeout_ms: u64,
+    /// Seconds that the network may take to carry a policy out: with `control`, what still answers is tried again until
+    /// then.
+    #[serde(default = "settling")]
+    settle_seconds: u64,
     /// The outputs of the probe before the policy: the same addresses are tried again, and compared.
     control: Option<Value>,
     /// Seconds after which the collector ends by itself.
@@ -49,6 +53,10 @@ pub struct PodProbe {
 
 fn patience() -> u64 {
     2_000
+}
+
+fn settling() -> u64 {
+    10
 }
 
 fn hour() -> u64 {
@@ -174,8 +182,8 @@ impl Action for PodProbe {
             let observed = json!({"attempts": [], "reached": [], "verdict": "unknown"});
             return Ok(Done::taken(text.clone(), Some(Proof::Unproved(text)), observed));
         }
-        let attempts = match ask(cx, op, self.timeout_ms).await {
-            Ok(attempts) => attempts,
+        let (attempts, took) = match self.tried(cx, op).await {
+            Ok(tried) => tried,
             Err(problem) if cx.passes_on(&problem) => return Err(problem),
             Err(problem) => {
                 let text = format!("the probes gave no answer: {problem}");
@@ -184,9 +192,10 @@ impl Action for PodProbe {
             }
         };
         let verdict = self.judge(&attempts);
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let path = format!("data/{}/probes.json", segment(&cx.step));
         if cx.store.adopt(&path).is_none() {
-            let document = json!({"attempts": attempts, "control": self.control.as_ref().map(|c| &c["attempts"]), "verdict": verdict.0});
+            let document = json!({"attempts": attempts, "control": self.control.as_ref().map(|c| &c["attempts"]), "verdict": verdict.0, "settled_after_ms": took_ms});
             cx.store.put_json(&path, label(cx, op), cx.clock, &document, Vec::new())?;
         }
         let observed = json!({"attempts": attempts, "reached": reached(&attempts), "verdict": verdict.0});
@@ -211,6 +220,21 @@ impl Action for PodProbe {
 }
 
 impl PodProbe {
+    /// The attempts, and how long it took until no more changed: a network carries a policy out when it gets to it.
+    async fn tried(&self, cx: &Cx, op: &Op) -> Result<(Vec<Value>, Duration), Problem> {
+        let begun = tokio::time::Instant::now();
+        let most = Duration::from_secs(self.settle_seconds.min(300));
+        loop {
+            let attempts = ask(cx, op, self.timeout_ms).await?;
+            let took = begun.elapsed();
+            if self.control.is_none() || self.judge(&attempts).0 != "not-enforced" || took >= most {
+                return Ok((attempts, took));
+            }
+            // Nothing tells when the node's rules have changed: it is asked again.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
     /// What to try: {address, what}.
     async fn addresses(&self, cx: &Cx, pod: &Value) -> Result<Vec<Value>, Problem> {
         let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default();
@@ -253,7 +277,11 @@ impl PodProbe {
         let (node, elsewhere): (Vec<Value>, Vec<Value>) = attempts.iter().cloned().partition(|a| a["what"] == NODE);
         let elsewhere = reached(&elsewhere);
         if !elsewhere.is_empty() {
-            let text = format!("not enforced: from inside the pod {} still answered", elsewhere.join(", "));
+            let text = format!(
+                "not enforced: from inside the pod {} still answered, {} s after",
+                elsewhere.join(", "),
+                self.settle_seconds
+            );
             return ("not-enforced", Proof::Refuted(text));
         }
         // "Traffic to and from the node where a Pod is running is always allowed": Kubernetes, Network Policies.

@@ -1,7 +1,10 @@
 //! The whole playbook on every kind of pod: a bundle that verifies, a policy in place, the pod gone by its UID, and an
 //! honest account of the rest.
 
+use std::collections::BTreeSet;
 use std::process::Command;
+
+use serde_json::Value;
 
 use crate::support::{Desk, Namespace};
 
@@ -33,7 +36,35 @@ fn whole(namespace: &str, selector: &str) -> (Namespace, Desk, String) {
     }
     assert!(ran.err.contains("enforcement not proved"), "{}", ran.err);
     bundle_is_good(&desk);
+    // The network here enforces policies, but for the pod's own node.
+    let probes: Value = serde_json::from_slice(&shown(&desk, "data/prove/probes.json")).unwrap();
+    assert!(connected(&probes["control"]).contains("the API server"), "{probes}");
+    assert_eq!(connected(&probes["attempts"]), BTreeSet::from(["its node's kubelet".to_string()]), "{probes}");
+    assert_eq!((probes["verdict"].as_str(), steps["prove"].as_str()), (Some("partial"), "unproved"), "{}", ran.err);
     (ns, desk, uid)
+}
+
+/// What took a connection from inside the pod.
+fn connected(attempts: &Value) -> BTreeSet<String> {
+    let attempts = attempts.as_array().unwrap().iter().filter(|a| a["outcome"] == "connected");
+    attempts.map(|a| a["what"].as_str().unwrap().to_string()).collect()
+}
+
+#[test]
+#[ignore = "needs the real cluster (tests/cluster/README.md)"]
+fn a_policy_that_lets_the_pod_out_is_found_out() {
+    let ns = Namespace::with_targets("pb-leak");
+    let leak = serde_json::json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "leak", "namespace": "pb-leak"},
+        "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]},
+    });
+    crate::support::apply(leak.to_string().as_bytes());
+    let desk = Desk::new(&ns);
+    let ran = desk.playbook(&ns.pod("app=bare"), &[]);
+    let steps = desk.steps();
+    assert_eq!((ran.code, steps["prove"].as_str()), (7, "refuted"), "{}", ran.err);
+    assert!(ran.err.contains("not enforced: from inside the pod"), "{}", ran.err);
+    assert!(ran.err.contains("NetworkPolicy leak selects the pod whatever its labels"), "the plan says so before");
 }
 
 /// quell, tar and sha256sum agree on the bundle.
