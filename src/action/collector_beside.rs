@@ -136,7 +136,7 @@ fn profiles(pod: &Value, container: &str) -> Vec<(&'static str, Value)> {
     all
 }
 
-/// How long the node may take to pull the image and start it.
+/// How long the node may take to pull the image and start it, unless the operation says `patience_seconds`.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether the collector can be used.
@@ -175,7 +175,8 @@ pub(super) async fn wait(cx: &Cx, op: &Op) -> Result<Done, Problem> {
     let settled = |pod: Option<&Pod>| {
         pod.is_none_or(|pod| status(pod, &name).is_some_and(|s| running(s) || hopeless(s).is_some()))
     };
-    let waited = tokio::time::timeout(PATIENCE, await_condition(pods(cx, op), &op.object.name, settled)).await;
+    let patience = op.detail["patience_seconds"].as_u64().map_or(PATIENCE, Duration::from_secs);
+    let waited = tokio::time::timeout(patience, await_condition(pods(cx, op), &op.object.name, settled)).await;
     let why = match waited {
         Ok(Ok(Some(pod))) => match status(&pod, &name) {
             Some(s) if running(s) => return Ok(Done { proof: None, ..started(&name) }),
@@ -189,7 +190,7 @@ pub(super) async fn wait(cx: &Cx, op: &Op) -> Result<Done, Problem> {
                 format!("lost sight of the collector: {error}"),
             ));
         }
-        Err(_) => format!("the node had not started it after {} s", PATIENCE.as_secs()),
+        Err(_) => format!("the node had not started it after {} s", patience.as_secs()),
     };
     let detail = format!("collector {name} can't be used: {why}");
     Ok(Done { proof: None, observed: json!({"running": false, "why": why}), detail, ..started(&name) })

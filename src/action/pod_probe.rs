@@ -16,6 +16,8 @@ use crate::collector::wire::{self, Item};
 use crate::event::{Label, Landed, Method, ObjectRef, Op, Proof, Source, Trust};
 use crate::evidence::segment;
 
+/// Seconds that the collector may take to start: containment waits for it. A capture later waits longer.
+const PATIENCE: u64 = 15;
 /// Bytes of an answer: a few hundred attempts are far below.
 const MAX_ANSWER: usize = 1 << 20;
 /// What the address of the pod's own node is for.
@@ -144,7 +146,8 @@ impl Action for PodProbe {
             None => Offer::Absent("none of its containers runs".into()),
         };
         let (name, why) = match offer {
-            Offer::Start(op) => {
+            Offer::Start(mut op) => {
+                op.detail["patience_seconds"] = json!(PATIENCE);
                 let name = op.detail["name"].clone();
                 plan.ops.push(*op);
                 (name, String::new())
