@@ -296,6 +296,19 @@ impl PodProbe {
                     .to_string();
             return ("unknown", Proof::Unproved(text));
         }
+        // Only what was tried again and met a wall counts as stopped.
+        let walls = ["refused", "timeout", "unreachable"];
+        let met = |a: &String| {
+            attempts.iter().any(|t| t["address"] == a.as_str() && walls.iter().any(|w| t["outcome"] == *w))
+        };
+        let open: Vec<String> = before.iter().filter(|a| !met(a)).cloned().collect();
+        if !open.is_empty() {
+            let text = format!(
+                "what became of {} is not known: it answered before, and the second try says nothing of it",
+                open.join(", ")
+            );
+            return ("unknown", Proof::Unproved(text));
+        }
         let text = format!(
             "new outgoing connections are stopped: {} of {} addresses that answered before no longer do ({}); open connections \
              and those towards the pod were not tried",
@@ -477,6 +490,9 @@ mod tests {
             (control(&with_node), &with_node, "unknown"),
             (control(&[&open[..], &with_node[..]].concat()), &[&shut[..], &with_node[..]].concat(), "partial"),
             (control(&shut), &shut, "unknown"),
+            // An answer that leaves out what mattered, or failed for a reason of its own.
+            (control(&open), &Vec::new(), "unknown"),
+            (control(&open), &attempts(&[("10.0.0.1:443", "failed")]), "unknown"),
             (control(&[]), &shut, "unknown"),
         ] {
             assert_eq!(probe(control).judge(now).0, verdict);
