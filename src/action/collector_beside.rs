@@ -10,10 +10,20 @@ use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::action::Done;
+use crate::action::{Done, Rule, Scope};
 use crate::cluster::{Cx, Problem, target};
 use crate::event::{Landed, ObjectRef, Op, OpKind, OpStatus, Risk, Undo};
 use crate::evidence::hex;
+
+/// The right to start it.
+pub(super) const START: Rule = Rule {
+    group: "",
+    resource: "pods/ephemeralcontainers",
+    verbs: &["patch"],
+    scope: Scope::Target,
+    why: "starting the collector",
+    optional: false,
+};
 
 /// What the names of this incident's collectors begin with.
 pub(super) fn prefix(cx: &Cx) -> String {
@@ -30,27 +40,30 @@ pub(super) enum Offer {
     Absent(String),
 }
 
-/// The collector beside the pod's container number `i`, with the greatest rights that the server takes in a dry run.
+/// The collector beside one of the pod's containers, with the greatest rights that the server takes in a dry run. Its
+/// name follows from the container's place in the spec, so that every step means the same one.
 pub(super) async fn offer(
     cx: &Cx,
     object: &ObjectRef,
     pod: &Value,
-    (container, i): (&str, usize),
+    container: &str,
     image: &str,
     ttl_seconds: u64,
 ) -> Result<Offer, Problem> {
     if image.is_empty() {
         return Ok(Offer::Absent("no collector image was given".into()));
     }
-    let name = format!("{}{}", prefix(cx), i + 1);
+    let place = list(pod, "containers").position(|c| c["name"] == container).unwrap_or_default();
+    let name = format!("{}{}", prefix(cx), place + 1);
     if list(pod, "ephemeralContainers").any(|c| c["name"] == name.as_str()) {
         let mut states = pod["status"]["ephemeralContainerStatuses"].as_array().into_iter().flatten();
-        let state = states.find(|s| s["name"] == name.as_str()).map(|s| &s["state"]).unwrap_or(&Value::Null);
-        if state["running"].is_object() {
+        let state = states.find(|s| s["name"] == name.as_str()).cloned();
+        let state: Option<ContainerStatus> = state.and_then(|s| serde_json::from_value(s).ok());
+        if state.as_ref().is_some_and(running) {
             return Ok(Offer::Runs(name));
         }
-        if let Some(code) = state["terminated"]["exitCode"].as_i64() {
-            return Ok(Offer::Absent(format!("the collector {name} ended with exit code {code}")));
+        if let Some(why) = state.as_ref().and_then(hopeless) {
+            return Ok(Offer::Absent(format!("the collector {name} does not run: {why}")));
         }
         // Its image may still be on the way.
         let mut op =
@@ -67,11 +80,9 @@ pub(super) async fn offer(
             "terminationMessagePolicy": "File", "securityContext": context,
         });
         let dry = PatchParams { dry_run: true, ..PatchParams::default() };
-        let api: kube::Api<k8s_openapi::api::core::v1::Pod> =
-            kube::Api::namespaced(cx.client.clone(), object.namespace.as_deref().unwrap_or_default());
         let patch = json!({"metadata": {"uid": object.uid}, "spec": {"ephemeralContainers": [spec]}});
-        match api.patch_ephemeral_containers(&object.name, &dry, &Patch::Strategic(&patch)).await.map_err(Problem::from)
-        {
+        let sent = pods(cx, object).patch_ephemeral_containers(&object.name, &dry, &Patch::Strategic(&patch)).await;
+        match sent.map_err(Problem::from) {
             Ok(_) => {
                 return Ok(Offer::Start(Box::new(collector(
                     object, container, &name, image, profile, &spec, &refused,
@@ -153,7 +164,7 @@ pub(super) async fn start(cx: &Cx, op: &Op) -> Result<Done, Problem> {
         return wait(cx, op).await.map(|done| Done { status: OpStatus::Taken, ..done });
     }
     let patch = json!({"metadata": {"uid": op.object.uid}, "spec": {"ephemeralContainers": [op.detail["spec"]]}});
-    let sent = pods(cx, op)
+    let sent = pods(cx, &op.object)
         .patch_ephemeral_containers(&op.object.name, &PatchParams::default(), &Patch::Strategic(&patch))
         .await;
     match sent.map_err(Problem::from) {
@@ -176,7 +187,7 @@ pub(super) async fn wait(cx: &Cx, op: &Op) -> Result<Done, Problem> {
         pod.is_none_or(|pod| status(pod, &name).is_some_and(|s| running(s) || hopeless(s).is_some()))
     };
     let patience = op.detail["patience_seconds"].as_u64().map_or(PATIENCE, Duration::from_secs);
-    let waited = tokio::time::timeout(patience, await_condition(pods(cx, op), &op.object.name, settled)).await;
+    let waited = tokio::time::timeout(patience, await_condition(pods(cx, &op.object), &op.object.name, settled)).await;
     let why = match waited {
         Ok(Ok(Some(pod))) => match status(&pod, &name) {
             Some(s) if running(s) => return Ok(Done { proof: None, ..started(&name) }),
@@ -279,8 +290,8 @@ fn text<'a>(op: &'a Op, key: &str) -> &'a str {
     op.detail[key].as_str().unwrap_or_default()
 }
 
-fn pods(cx: &Cx, op: &Op) -> Api<Pod> {
-    Api::namespaced(cx.client.clone(), op.object.namespace.as_deref().unwrap_or_default())
+fn pods(cx: &Cx, object: &ObjectRef) -> Api<Pod> {
+    Api::namespaced(cx.client.clone(), object.namespace.as_deref().unwrap_or_default())
 }
 
 fn list<'p>(pod: &'p Value, name: &str) -> impl Iterator<Item = &'p Value> + use<'p> {
@@ -292,12 +303,19 @@ mod tests {
     use super::*;
     use crate::action::test_cx;
 
-    /// What is offered for a pod whose collector is in that state.
-    async fn offered(state: Value) -> Offer {
+    /// What is offered for a container of a pod whose first container's collector is in that state.
+    async fn offered(container: &str, state: Value) -> Offer {
         let folder = tempfile::tempdir().unwrap();
-        let cx = test_cx::cx(folder.path(), |asked| panic!("nothing is to be asked: {asked:?}"));
+        let cx = test_cx::cx(folder.path(), {
+            let container = container.to_string();
+            move |(method, ..)| {
+                assert_eq!((method, container.as_str()), ("PATCH", "sidecar"), "nothing is to be asked for app");
+                (200, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}}))
+            }
+        });
         let name = format!("{}1", prefix(&cx));
-        let pod = json!({"spec": {"ephemeralContainers": [{"name": name}]},
+        let containers = [json!({"name": "app"}), json!({"name": "sidecar"})];
+        let pod = json!({"spec": {"containers": containers, "ephemeralContainers": [{"name": name}]},
                          "status": {"ephemeralContainerStatuses": [{"name": name, "state": state}]}});
         let object = ObjectRef {
             api_version: "v1".into(),
@@ -306,18 +324,24 @@ mod tests {
             name: "web".into(),
             uid: Some("u".into()),
         };
-        offer(&cx, &object, &pod, ("app", 0), "quell.dev/collector@sha256:0", 60).await.unwrap()
+        offer(&cx, &object, &pod, container, "quell.dev/collector@sha256:0", 60).await.unwrap()
     }
 
     #[tokio::test]
     async fn a_collector_that_an_earlier_step_started_is_not_started_again() {
-        assert!(matches!(offered(json!({"running": {}})).await, Offer::Runs(_)));
+        assert!(matches!(offered("app", json!({"running": {}})).await, Offer::Runs(_)));
         assert!(
-            matches!(offered(json!({"terminated": {"exitCode": 3}})).await, Offer::Absent(why) if why.contains('3'))
+            matches!(offered("app", json!({"terminated": {"exitCode": 3}})).await, Offer::Absent(why) if why.contains('3'))
         );
         for waiting in [json!({"waiting": {"reason": "ContainerCreating"}}), Value::Null] {
-            let Offer::Start(op) = offered(waiting).await else { panic!("it is waited for") };
+            let Offer::Start(op) = offered("app", waiting).await else { panic!("it is waited for") };
             assert_eq!((op.kind, &op.detail["kind"]), (OpKind::Observe, &json!("collector")));
         }
+    }
+
+    #[tokio::test]
+    async fn another_containers_collector_is_not_taken_for_ones_own() {
+        let Offer::Start(op) = offered("sidecar", json!({"running": {}})).await else { panic!("it has none yet") };
+        assert!(op.kind == OpKind::Change && text(&op, "name").ends_with("-2"), "{}", op.detail);
     }
 }

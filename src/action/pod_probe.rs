@@ -86,14 +86,7 @@ impl Kind for PodProbe {
                 why: "its address, and pods to try",
                 optional: false,
             },
-            Rule {
-                group: "",
-                resource: "pods/ephemeralcontainers",
-                verbs: &["patch"],
-                scope: Scope::Target,
-                why: "starting the collector",
-                optional: false,
-            },
+            collector::START,
             Rule {
                 group: "",
                 resource: "pods/exec",
@@ -139,10 +132,7 @@ impl Action for PodProbe {
             .find(|s| s["state"]["running"].is_object());
         let image = self.collector_image.as_deref().unwrap_or_default();
         let offer = match running.and_then(|s| s["name"].as_str()) {
-            Some(container) => {
-                let at = place_of(&pod, container);
-                collector::offer(cx, &object, &pod, (container, at), image, self.ttl_seconds).await?
-            }
+            Some(container) => collector::offer(cx, &object, &pod, container, image, self.ttl_seconds).await?,
             None => Offer::Absent("none of its containers runs".into()),
         };
         let (name, why) = match offer {
@@ -332,16 +322,6 @@ fn reached(attempts: &[Value]) -> Vec<String> {
         .filter(|a| a["outcome"] == "connected")
         .filter_map(|a| a["address"].as_str().map(str::to_string))
         .collect()
-}
-
-/// The container's number in the pod: its collector's name follows from it.
-fn place_of(pod: &Value, container: &str) -> usize {
-    let running = pod["status"]["containerStatuses"].as_array();
-    let runs = |name: &Value| {
-        running.is_some_and(|all| all.iter().any(|s| s["name"] == *name && s["state"]["running"].is_object()))
-    };
-    let containers = pod["spec"]["containers"].as_array().into_iter().flatten().map(|c| &c["name"]).filter(|n| runs(n));
-    containers.into_iter().position(|n| n == container).unwrap_or(0)
 }
 
 /// Up to three other pods of the namespace that listen somewhere, on other nodes first.

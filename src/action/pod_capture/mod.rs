@@ -115,14 +115,7 @@ impl Kind for PodCapture {
                 why: "logs",
                 optional: false,
             },
-            Rule {
-                group: "",
-                resource: "pods/ephemeralcontainers",
-                verbs: &["patch"],
-                scope: Scope::Target,
-                why: "starting the collector",
-                optional: false,
-            },
+            collector::START,
             // Exec over WebSocket is a GET, and from Kubernetes 1.35 on the API server asks for create besides.
             Rule {
                 group: "",

@@ -35,9 +35,9 @@ pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem
     }
     let sizes = image_sizes(cx, &pod).await?;
     let mut names = Vec::new();
-    for (i, container) in targets.iter().enumerate() {
+    for container in &targets {
         let image = with.collector_image.as_deref().unwrap_or_default();
-        match collector::offer(cx, &object, &pod, (container, i), image, with.ttl_seconds).await? {
+        match collector::offer(cx, &object, &pod, container, image, with.ttl_seconds).await? {
             Offer::Start(op) => {
                 names.push((op.detail["name"].clone(), op.summary.clone()));
                 plan.ops.push(*op);
