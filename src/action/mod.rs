@@ -88,6 +88,24 @@ pub struct StepPlan {
     pub blockers: Vec<String>,
 }
 
+impl StepPlan {
+    /// What the server said to a dry run of `what`: its no is a blocker, and no answer is said to be none.
+    ///
+    /// # Errors
+    /// A failure that the engine should see, see [`Cx::passes_on`].
+    fn hear(&mut self, cx: &Cx, what: &str, answer: Result<(), Problem>) -> Result<(), Problem> {
+        match answer {
+            Ok(()) => {}
+            Err(problem) if cx.passes_on(&problem) => return Err(problem),
+            Err(problem) if problem.is_transient() => {
+                self.warnings.push(format!("whether {what} would be taken is not known: {problem}"));
+            }
+            Err(problem) => self.blockers.push(format!("{what} would be refused: {problem}")),
+        }
+        Ok(())
+    }
+}
+
 /// What one operation led to.
 #[derive(Debug, Clone)]
 pub struct Done {
@@ -110,6 +128,11 @@ impl Done {
     /// Something read or captured.
     pub fn taken(detail: impl Into<String>, proof: Option<Proof>, observed: Value) -> Done {
         Done { status: OpStatus::Taken, detail: detail.into(), proof, observed }
+    }
+
+    /// Something read whose proof says it all.
+    pub fn told(proof: Proof, observed: Value) -> Done {
+        Done::taken(proof.text(), Some(proof.clone()), observed)
     }
 }
 

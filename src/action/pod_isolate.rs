@@ -420,14 +420,9 @@ async fn dry_run(cx: &Cx, create: &Op, patch: &Op, plan: &mut StepPlan) -> Resul
         .map_err(Problem::from);
     for (op, answer) in [(create, made), (patch, patched)] {
         match answer {
-            Ok(()) => {}
-            Err(problem) if cx.passes_on(&problem) => return Err(problem),
-            Err(problem) if problem.is_transient() => {
-                plan.warnings.push(format!("whether {} {} would be taken is not known: {problem}", op.verb, op.object));
-            }
             // Planned again on resume: the policy is there, and it is ours.
             Err(problem) if problem.fault == Fault::Conflict && op.verb == "create" => {}
-            Err(problem) => plan.blockers.push(format!("{} {} would be refused: {problem}", op.verb, op.object)),
+            answer => plan.hear(cx, &format!("{} {}", op.verb, op.object), answer)?,
         }
     }
     Ok(())
@@ -518,10 +513,7 @@ async fn verdict(cx: &Cx, op: &Op) -> Result<Done, Problem> {
             Proof::Unproved(format!("partly isolated at best: {} still allow traffic of this pod", still.join(", "))),
         )
     };
-    let detail = match &proof {
-        Proof::Verified(text) | Proof::Unproved(text) | Proof::Refuted(text) => text.clone(),
-    };
-    Ok(Done::taken(detail, Some(proof), json!({"enforcement": enforcement, "still_selected_by": still})))
+    Ok(Done::told(proof, json!({"enforcement": enforcement, "still_selected_by": still})))
 }
 
 /// After undo: whether the controller has taken the pod back, or what can't be given back.

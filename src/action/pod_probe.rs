@@ -116,8 +116,7 @@ impl Kind for PodProbe {
 #[async_trait]
 impl Action for PodProbe {
     async fn plan(&self, cx: &Cx) -> Result<StepPlan, Problem> {
-        let mut plan =
-            StepPlan { outputs: json!({"attempts": [], "reached": [], "verdict": "unknown"}), ..StepPlan::default() };
+        let mut plan = StepPlan { outputs: untried(), ..StepPlan::default() };
         for address in self.to.iter().filter(|a| a.parse::<SocketAddr>().is_err()) {
             plan.blockers.push(format!("to: {address:?} is no IP:PORT"));
         }
@@ -171,17 +170,15 @@ impl Action for PodProbe {
             return collector::start(cx, op).await;
         }
         if let State::Absent(why) = collector::usable(cx, op).await? {
-            let text = format!("nothing was tried from inside the pod: {why}");
-            let observed = json!({"attempts": [], "reached": [], "verdict": "unknown"});
-            return Ok(Done::taken(text.clone(), Some(Proof::Unproved(text)), observed));
+            let proof = Proof::Unproved(format!("nothing was tried from inside the pod: {why}"));
+            return Ok(Done::told(proof, untried()));
         }
         let (attempts, took) = match self.tried(cx, op).await {
             Ok(tried) => tried,
             Err(problem) if cx.passes_on(&problem) => return Err(problem),
             Err(problem) => {
-                let text = format!("the probes gave no answer: {problem}");
-                let observed = json!({"attempts": [], "reached": [], "verdict": "unknown"});
-                return Ok(Done::taken(text.clone(), Some(Proof::Unproved(text)), observed));
+                let proof = Proof::Unproved(format!("the probes gave no answer: {problem}"));
+                return Ok(Done::told(proof, untried()));
             }
         };
         let verdict = self.judge(&attempts);
@@ -192,10 +189,7 @@ impl Action for PodProbe {
             cx.store.put_json(&path, label(cx, op), cx.clock, &document, Vec::new())?;
         }
         let observed = json!({"attempts": attempts, "reached": reached(&attempts), "verdict": verdict.0});
-        let detail = match &verdict.1 {
-            Proof::Verified(text) | Proof::Unproved(text) | Proof::Refuted(text) => text.clone(),
-        };
-        Ok(Done::taken(detail, Some(verdict.1), observed))
+        Ok(Done::told(verdict.1, observed))
     }
 
     async fn landed(&self, cx: &Cx, op: &Op) -> Result<(Landed, Option<Done>), Problem> {
@@ -266,9 +260,9 @@ impl PodProbe {
             let text = format!("{} of {} addresses answered from inside the pod: {names}", now.len(), attempts.len());
             return ("recorded", Proof::Verified(text));
         };
-        let before = reached(control["attempts"].as_array().map_or(&[], Vec::as_slice));
-        let (node, elsewhere): (Vec<Value>, Vec<Value>) = attempts.iter().cloned().partition(|a| a["what"] == NODE);
-        let elsewhere = reached(&elsewhere);
+        let before = reached(control["attempts"].as_array().into_iter().flatten());
+        let (node, elsewhere): (Vec<&Value>, Vec<&Value>) = attempts.iter().partition(|a| a["what"] == NODE);
+        let (node, elsewhere) = (reached(node), reached(elsewhere));
         if !elsewhere.is_empty() {
             let text = format!(
                 "not enforced: from inside the pod {} still answered, {} s after",
@@ -278,7 +272,6 @@ impl PodProbe {
             return ("not-enforced", Proof::Refuted(text));
         }
         // "Traffic to and from the node where a Pod is running is always allowed": Kubernetes, Network Policies.
-        let node = reached(&node);
         let before: Vec<String> = before.into_iter().filter(|a| !node.contains(a)).collect();
         if before.is_empty() {
             let text =
@@ -300,9 +293,8 @@ impl PodProbe {
             return ("unknown", Proof::Unproved(text));
         }
         let text = format!(
-            "new outgoing connections are stopped: {} of {} addresses that answered before no longer do ({}); open connections \
+            "new outgoing connections are stopped: {0} of {0} addresses that answered before no longer do ({1}); open connections \
              and those towards the pod were not tried",
-            before.len(),
             before.len(),
             before.join(", ")
         );
@@ -315,10 +307,15 @@ impl PodProbe {
     }
 }
 
+/// The outputs as long as nothing was tried.
+fn untried() -> Value {
+    json!({"attempts": [], "reached": [], "verdict": "unknown"})
+}
+
 /// Addresses that took a connection. A refusal tells nothing: networks that reject answer in the target's place.
-fn reached(attempts: &[Value]) -> Vec<String> {
+fn reached<'a>(attempts: impl IntoIterator<Item = &'a Value>) -> Vec<String> {
     attempts
-        .iter()
+        .into_iter()
         .filter(|a| a["outcome"] == "connected")
         .filter_map(|a| a["address"].as_str().map(str::to_string))
         .collect()

@@ -165,14 +165,8 @@ impl Action for PodTerminate {
         if !held.is_empty() {
             plan.warnings.push(format!("finalizers may hold the pod back: {}", held.join(", ")));
         }
-        match api(cx, &object).delete(&object.name, &self.params(&self.uid, true)).await.map_err(Problem::from) {
-            Ok(_) => {}
-            Err(problem) if cx.passes_on(&problem) => return Err(problem),
-            Err(problem) if problem.is_transient() => {
-                plan.warnings.push(format!("whether the deletion of {object} would be taken is not known: {problem}"));
-            }
-            Err(problem) => plan.blockers.push(format!("delete {object} would be refused: {problem}")),
-        }
+        let answer = api(cx, &object).delete(&object.name, &self.params(&self.uid, true)).await;
+        plan.hear(cx, &format!("delete {object}"), answer.map(|_| ()).map_err(Problem::from))?;
         plan.ops = vec![op];
         Ok(plan)
     }

@@ -198,4 +198,11 @@ impl Proof {
     pub fn is_verified(&self) -> bool {
         matches!(self, Proof::Verified(_))
     }
+
+    /// Its words.
+    pub fn text(&self) -> &str {
+        match self {
+            Proof::Verified(text) | Proof::Unproved(text) | Proof::Refuted(text) => text,
+        }
+    }
 }

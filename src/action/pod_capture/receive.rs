@@ -113,7 +113,7 @@ pub(super) fn refused(op: &Op, problem: &Problem) -> Result<Done, Problem> {
     }
     // The other captures may still be possible: this one is said to be missing, and the step goes on.
     let text = format!("the {} of container {} can't be taken: {problem}", text(op, "kind"), text(op, "container"));
-    Ok(Done::taken(text.clone(), Some(Proof::Unproved(text)), serde_json::Value::Null))
+    Ok(Done::told(Proof::Unproved(text), serde_json::Value::Null))
 }
 
 /// One stream of frames on its way to disk.
