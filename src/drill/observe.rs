@@ -1,7 +1,6 @@
 //! What the cluster itself shows while a drill runs: when the suspect was cut off, when it was gone, and who else was hit.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -12,7 +11,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::stage::is_ready;
 use crate::clock::Clock;
@@ -59,8 +58,7 @@ pub struct PodSeen {
 
 /// Watches until it is dropped.
 pub struct Observer {
-    seen: Arc<Mutex<Seen>>,
-    told: Arc<Notify>,
+    seen: watch::Sender<Seen>,
     pods: Api<Pod>,
     policies: Api<NetworkPolicy>,
     target: String,
@@ -82,9 +80,7 @@ impl Observer {
     /// # Errors
     /// The state was not known within [`PATIENCE`].
     pub async fn begin(client: &Client, namespace: &str, target: &str, clock: Clock) -> Result<Observer, Problem> {
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let told = Arc::new(Notify::new());
-        let (tell, tell_too) = (told.clone(), told.clone());
+        let seen = watch::Sender::new(Seen::default());
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
         let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), namespace);
         let (listed_pods, listed_policies) = (pods.clone(), policies.clone());
@@ -92,46 +88,42 @@ impl Observer {
         let again = suspect.clone();
         let tasks = vec![
             tokio::spawn(async move {
-                let mut first = true;
                 let mut events = std::pin::pin!(watcher(listed_pods, watcher::Config::default()));
                 while let Some(event) = events.next().await {
                     let Ok(event) = event else { continue };
-                    let mut seen = one.lock().unwrap_or_else(PoisonError::into_inner);
-                    match event {
-                        Event::InitApply(pod) => seen.pod(&pod, first),
-                        Event::Apply(pod) => seen.pod(&pod, false),
-                        Event::InitDone => {
-                            first = false;
-                            seen.pods_known = true;
+                    one.send_modify(|seen| {
+                        match event {
+                            Event::InitApply(pod) => seen.pod(&pod, !seen.pods_known),
+                            Event::Apply(pod) => seen.pod(&pod, false),
+                            Event::InitDone => seen.pods_known = true,
+                            Event::Delete(pod) => seen.deleted(&pod, &suspect, clock.now()),
+                            Event::Init => {}
                         }
-                        Event::Delete(pod) => seen.deleted(&pod, &suspect, clock.now()),
-                        Event::Init => {}
-                    }
-                    seen.judge(&suspect, clock.now());
-                    tell.notify_waiters();
+                        seen.judge(&suspect, clock.now());
+                    });
                 }
             }),
             tokio::spawn(async move {
                 let mut events = std::pin::pin!(watcher(listed_policies, watcher::Config::default()));
                 while let Some(event) = events.next().await {
                     let Ok(event) = event else { continue };
-                    let mut seen = two.lock().unwrap_or_else(PoisonError::into_inner);
-                    match event {
-                        Event::InitApply(policy) | Event::Apply(policy) => {
-                            seen.policies.insert(policy.metadata.name.clone().unwrap_or_default(), policy);
+                    two.send_modify(|seen| {
+                        match event {
+                            Event::InitApply(policy) | Event::Apply(policy) => {
+                                seen.policies.insert(policy.metadata.name.clone().unwrap_or_default(), policy);
+                            }
+                            Event::Delete(policy) => {
+                                seen.policies.remove(policy.metadata.name.as_deref().unwrap_or_default());
+                            }
+                            Event::InitDone => seen.policies_known = true,
+                            Event::Init => {}
                         }
-                        Event::Delete(policy) => {
-                            seen.policies.remove(policy.metadata.name.as_deref().unwrap_or_default());
-                        }
-                        Event::InitDone => seen.policies_known = true,
-                        Event::Init => {}
-                    }
-                    seen.judge(&again, clock.now());
-                    tell_too.notify_waiters();
+                        seen.judge(&again, clock.now());
+                    });
                 }
             }),
         ];
-        let observer = Observer { seen, told, pods, policies, target: target.into(), clock, tasks };
+        let observer = Observer { seen, pods, policies, target: target.into(), clock, tasks };
         if observer.until(|seen| seen.pods_known && seen.policies_known).await {
             return Ok(observer);
         }
@@ -163,37 +155,27 @@ impl Observer {
         if !caught_up {
             // What is gone is gone, though nobody saw when.
             let now = self.clock.now();
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.lagged = true;
-            for (_, pod) in seen.pods.iter_mut().filter(|(uid, p)| p.gone.is_none() && !there(uid)) {
-                pod.gone = Some(now);
-                pod.ready = false;
-            }
-            let gone = seen.pods.get(&self.target).and_then(|p| p.gone);
-            seen.gone = seen.gone.or(gone);
+            self.seen.send_modify(|seen| {
+                seen.lagged = true;
+                for (_, pod) in seen.pods.iter_mut().filter(|(uid, p)| p.gone.is_none() && !there(uid)) {
+                    pod.gone = Some(now);
+                    pod.ready = false;
+                }
+                let gone = seen.pods.get(&self.target).and_then(|p| p.gone);
+                seen.gone = seen.gone.or(gone);
+            });
         }
         Ok(caught_up)
     }
 
     async fn until(&self, is: impl Fn(&Seen) -> bool) -> bool {
-        let wait = async {
-            loop {
-                let told = self.told.notified();
-                tokio::pin!(told);
-                // Registered before the look, so that nothing told in between is missed.
-                told.as_mut().enable();
-                if is(&self.seen.lock().unwrap_or_else(PoisonError::into_inner)) {
-                    return;
-                }
-                told.await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, wait).await.is_ok()
+        let mut seen = self.seen.subscribe();
+        tokio::time::timeout(PATIENCE, seen.wait_for(is)).await.is_ok_and(|known| known.is_ok())
     }
 
     /// What was seen so far.
     pub fn seen(&self) -> Seen {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen.borrow().clone()
     }
 }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
-use super::play::{Beside, Play, ask};
+use super::play::{Beside, Play, Progress, ask};
 use crate::clock::Clock;
 use crate::cluster::Problem;
 use crate::drill::inject;
@@ -56,33 +56,22 @@ impl Play<'_> {
         scene: &Scene,
         target: &str,
         beside: &Beside,
-        steps: &(std::sync::Mutex<Vec<String>>, Notify),
+        mut steps: watch::Receiver<Progress>,
     ) -> Result<(), Problem> {
         let begun = tokio::time::Instant::now();
         let done: Vec<*const Inject> = self.before().map(std::ptr::from_ref).collect();
         let rest = self.scenario.injects.iter().filter(|i| !done.contains(&std::ptr::from_ref(*i)));
         let mut results = Vec::new();
-        let over = || steps.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter().any(String::is_empty);
         for inject in rest {
-            let mut waiting = std::pin::pin!(tokio::time::sleep_until(begun + self.due(inject)));
-            loop {
-                let told = steps.1.notified();
-                let begun =
-                    steps.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&inject.when_step);
-                if !inject.when_step.is_empty() && begun {
-                    break;
-                }
-                if over() {
-                    break;
-                }
-                if inject.when_step.is_empty() {
-                    tokio::select! { () = &mut waiting => break, () = told => {} }
-                } else {
-                    // The set of begun steps may have grown between the look and the wait: look again soon.
-                    let _ = tokio::time::timeout(Duration::from_millis(20), told).await;
-                }
+            let awaited = |progress: &Progress| progress.over || progress.begun.contains(&inject.when_step);
+            if inject.when_step.is_empty() {
+                let due = tokio::time::sleep_until(begun + self.due(inject));
+                tokio::select! { () = due => {}, _ = steps.wait_for(|progress| progress.over) => {} }
+            } else {
+                // The sender outlives this: it is the run's own.
+                let _ = steps.wait_for(awaited).await;
             }
-            if over() {
+            if steps.borrow().over {
                 beside.add(Who::Inject, format!("not played, the run had ended: {}", inject.text));
                 continue;
             }

@@ -12,21 +12,33 @@ use crate::drill::outcome::{Outcome, SignOff};
 use crate::drill::report;
 
 /// Where drills are kept: beside the incidents, never among them.
-pub(super) fn home(global: &Global) -> Result<PathBuf, Problem> {
+fn home(global: &Global) -> Result<PathBuf, Problem> {
     Ok(setup::state_dir(global)?.path().join("drills"))
 }
 
-pub(super) fn outcomes(global: &Global) -> Result<Vec<Outcome>, Problem> {
-    let mut all: Vec<Outcome> = Vec::new();
-    for entry in std::fs::read_dir(home(global)?).into_iter().flatten().flatten() {
-        if let Ok(text) = std::fs::read(entry.path().join("outcome.json"))
-            && let Ok(outcome) = serde_json::from_slice(&text)
-        {
-            all.push(outcome);
-        }
-    }
-    all.sort_by_key(|o| o.began);
+/// A drill that was run.
+struct Kept {
+    /// Its folder's name.
+    id: String,
+    dir: PathBuf,
+    outcome: Outcome,
+}
+
+/// All that can be read, oldest first.
+fn kept(global: &Global) -> Result<Vec<Kept>, Problem> {
+    let folders = std::fs::read_dir(home(global)?).into_iter().flatten().flatten();
+    let mut all: Vec<Kept> = folders
+        .filter_map(|folder| {
+            let outcome = serde_json::from_slice(&std::fs::read(folder.path().join("outcome.json")).ok()?).ok()?;
+            Some(Kept { id: folder.file_name().to_string_lossy().into_owned(), dir: folder.path(), outcome })
+        })
+        .collect();
+    all.sort_by(|a, b| (a.outcome.began, &a.id).cmp(&(b.outcome.began, &b.id)));
     Ok(all)
+}
+
+pub(super) fn outcomes(global: &Global) -> Result<Vec<Outcome>, Problem> {
+    Ok(kept(global)?.into_iter().map(|kept| kept.outcome).collect())
 }
 
 /// A new drill's id and folder. Drills that begin in the same second are told apart by a number.
@@ -49,70 +61,68 @@ fn begin_in(home: &Path, name: &str, at: OffsetDateTime) -> Result<(String, Path
     Err(Problem::internal("no number is left for a drill's folder"))
 }
 
-/// The folder of a drill that was run.
-fn folder(global: &Global, id: &str) -> Result<PathBuf, Problem> {
-    let mut all: Vec<(OffsetDateTime, String, PathBuf)> = Vec::new();
-    for entry in std::fs::read_dir(home(global)?).into_iter().flatten().flatten() {
-        if let Ok(outcome) = read_outcome(&entry.path()) {
-            all.push((outcome.began, entry.file_name().to_string_lossy().into_owned(), entry.path()));
-        }
+/// Which of them is meant: by its whole id, else as the only one that begins or ends so; or the last.
+fn find<'k>(all: &'k [Kept], id: &str) -> Result<&'k Kept, Problem> {
+    let none =
+        || Problem::new(Fault::NotFound, format!("no drill {id:?} was run")).hint("`quell drill history` lists them");
+    if id == "last" {
+        return all.last().ok_or_else(none);
     }
-    all.sort();
-    if let Some((.., exact)) = all.iter().find(|(_, name, _)| name == id) {
-        return Ok(exact.clone());
+    if let Some(exact) = all.iter().find(|kept| kept.id == id) {
+        return Ok(exact);
     }
-    let fits: Vec<&(OffsetDateTime, String, PathBuf)> =
-        all.iter().filter(|(_, name, _)| id == "last" || name.starts_with(id) || name.ends_with(id)).collect();
-    match (id, fits.as_slice()) {
-        ("last", [.., (.., dir)]) | (_, [(.., dir)]) => Ok(dir.clone()),
-        (_, []) => {
-            Err(Problem::new(Fault::NotFound, format!("no drill {id:?} was run"))
-                .hint("`quell drill history` lists them"))
-        }
-        (_, many) => Err(Problem::usage(format!(
+    let fits: Vec<&Kept> = all.iter().filter(|kept| kept.id.starts_with(id) || kept.id.ends_with(id)).collect();
+    match fits.as_slice() {
+        [one] => Ok(one),
+        [] => Err(none()),
+        many => Err(Problem::usage(format!(
             "{} drills are named so: {}",
             many.len(),
-            many.iter().map(|(_, name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+            many.iter().map(|kept| kept.id.as_str()).collect::<Vec<_>>().join(", ")
         ))),
     }
 }
 
-fn read_outcome(dir: &Path) -> Result<Outcome, Problem> {
-    let path = dir.join("outcome.json");
-    let text = std::fs::read(&path).map_err(|e| Problem::io("can't read", &path, &e))?;
-    serde_json::from_slice(&text).map_err(|e| Problem::failed(format!("{}: {e}", path.display())))
+/// Those before a drill.
+fn before<'o>(all: impl IntoIterator<Item = &'o Outcome>, outcome: &Outcome) -> Vec<Outcome> {
+    all.into_iter().filter(|o| o.began < outcome.began).cloned().collect()
 }
 
 pub(super) fn write_report(global: &Global, args: &ReportArgs) -> Ended {
-    let dir = folder(global, &args.id)?;
-    let outcome = read_outcome(&dir)?;
-    let earlier: Vec<Outcome> = outcomes(global)?.into_iter().filter(|o| o.began < outcome.began).collect();
+    let all = kept(global)?;
+    let outcome = &find(&all, &args.id)?.outcome;
+    let earlier = before(all.iter().map(|kept| &kept.outcome), outcome);
     let Some(path) = &args.output else {
-        print_text(&report::markdown(&outcome, &earlier));
+        print_text(&report::markdown(outcome, &earlier));
         return Ok(0);
     };
     let html = path.extension().is_some_and(|e| e == "html" || e == "htm");
-    let text = if html { report::html(&outcome, &earlier) } else { report::markdown(&outcome, &earlier) };
+    let text = if html { report::html(outcome, &earlier) } else { report::markdown(outcome, &earlier) };
     std::fs::write(path, text).map_err(|e| Problem::io("can't write", path, &e))?;
     eprintln!("{} written", path.display());
     Ok(0)
 }
 
 pub(super) fn sign(global: &Global, id: &str, who: String, role: String) -> Ended {
-    let dir = folder(global, id)?;
-    let mut outcome = read_outcome(&dir)?;
+    let all = kept(global)?;
+    let Kept { dir, outcome, .. } = find(&all, id)?;
+    let mut outcome = outcome.clone();
     if let Some(signed) = &outcome.sign_off {
         return Err(Problem::refused(format!("it was signed by {} already, {}", signed.who, rfc3339(signed.at))));
     }
     outcome.sign_off = Some(SignOff { who, role, at: Clock::System.now() });
-    keep(&dir, &outcome, &outcomes(global)?)?;
+    keep(dir, &outcome, all.iter().map(|kept| &kept.outcome))?;
     eprintln!("signed; the report is written anew");
     Ok(0)
 }
 
 /// Writes the outcome and both reports.
-pub(super) fn keep(dir: &Path, outcome: &Outcome, all: &[Outcome]) -> Result<(), Problem> {
-    let earlier: Vec<Outcome> = all.iter().filter(|o| o.began < outcome.began).cloned().collect();
+pub(super) fn keep<'o>(
+    dir: &Path,
+    outcome: &Outcome,
+    all: impl IntoIterator<Item = &'o Outcome>,
+) -> Result<(), Problem> {
+    let earlier = before(all, outcome);
     let mut text = serde_json::to_string_pretty(outcome).map_err(|e| Problem::internal(e.to_string()))?;
     text.push('\n');
     for (name, text) in [

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::{PlayArgs, kept, options};
 use crate::cli::run::RunArgs;
@@ -23,14 +23,22 @@ use crate::event::{Event, Record, Risk};
 use crate::report::Report;
 use crate::report::escape::escape;
 
+/// How far the run is, for the injects.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Steps that have begun.
+    pub(super) begun: Vec<String>,
+    /// The run has ended: no step will begin any more.
+    pub(super) over: bool,
+}
+
 /// Tells the injects which step has begun.
-pub(super) struct Steps(Arc<(std::sync::Mutex<Vec<String>>, Notify)>);
+struct Steps(watch::Sender<Progress>);
 
 impl Report for Steps {
     fn record(&self, record: &Record) {
         if let Event::StepStarted { step, .. } = &record.event {
-            self.0.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(step.clone());
-            self.0.1.notify_waiters();
+            self.0.send_modify(|progress| progress.begun.push(step.clone()));
         }
     }
 }
@@ -154,18 +162,16 @@ impl Play<'_> {
         let began = Clock::System.now();
         let beside = Arc::new(Beside { moments: Arc::default(), began });
         let observer = runtime.block_on(Observer::begin(&scene.admin, &scene.namespace, &uid, Clock::System))?;
-        let steps: Arc<(std::sync::Mutex<Vec<String>>, Notify)> = Arc::default();
+        let steps = watch::Sender::new(Progress::default());
         let mut notes = Vec::new();
         let alert = self.first_act(runtime, scene, &target, &beside, &mut notes)?;
         let ended = std::thread::scope(|scope| {
             let later = {
-                let (beside, steps) = (beside.clone(), steps.clone());
-                scope.spawn(move || runtime.block_on(self.later(scene, &target, &beside, &steps)))
+                let (beside, steps) = (beside.clone(), steps.subscribe());
+                scope.spawn(move || runtime.block_on(self.later(scene, &target, &beside, steps)))
             };
             let ended = self.respond(scene, &inputs, alert, Arc::new(Steps(steps.clone())));
-            // Injects that wait for a step that will not come any more are over.
-            steps.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(String::new());
-            steps.1.notify_waiters();
+            steps.send_modify(|progress| progress.over = true);
             let injected = later.join().unwrap_or_else(|_| Err(Problem::internal("an inject's thread ended badly")));
             (ended, injected)
         });

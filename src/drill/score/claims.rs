@@ -98,17 +98,19 @@ fn said_of(facts: &Facts<'_>, step: &str, text: &str) -> Option<String> {
 
 pub(super) fn people(facts: &Facts<'_>) -> Vec<Check> {
     let mut all = Vec::new();
+    let answer_to = |question: &str| facts.said.iter().find(|(asked, _)| asked == question);
+    let answered = |answer: Option<&(String, String)>| match (facts.people, answer) {
+        (_, Some(_)) => Verdict::Passed,
+        (true, None) => Verdict::Failed,
+        (false, None) => Verdict::NotMeasured,
+    };
     let calls = facts.scenario.injects.iter().filter_map(|i| i.call.as_ref().map(|who| (who, &i.text)));
     for (who, text) in calls {
-        let answer = facts.said.iter().find(|(question, _)| question == text);
+        let answer = answer_to(text);
         all.push(Check {
             id: "decision.call".into(),
             area: Area::Decision,
-            verdict: match (facts.people, answer) {
-                (_, Some(_)) => Verdict::Passed,
-                (true, None) => Verdict::Failed,
-                (false, None) => Verdict::NotMeasured,
-            },
+            verdict: answered(answer),
             weight: 2,
             what: format!("the call of {who} is answered, and the answer is recorded"),
             found: answer.map_or("no answer".into(), |(_, a)| a.clone()),
@@ -117,16 +119,12 @@ pub(super) fn people(facts: &Facts<'_>) -> Vec<Check> {
         });
     }
     if let Some(notification) = &facts.scenario.expect.notification {
-        let answer = facts.said.iter().find(|(question, _)| question == notification);
+        let answer = answer_to(notification);
         let due = facts.began + time::Duration::hours(72);
         all.push(Check {
             id: "notification.decided".into(),
             area: Area::Notification,
-            verdict: match (facts.people, answer) {
-                (_, Some(_)) => Verdict::Passed,
-                (true, None) => Verdict::Failed,
-                (false, None) => Verdict::NotMeasured,
-            },
+            verdict: answered(answer),
             weight: 3,
             what: notification.clone(),
             found: match answer {
