@@ -11,7 +11,7 @@ use crate::action::Scope as RuleScope;
 use crate::action::{self, Action, Rule, StepPlan};
 use crate::cluster::access::{self, Question};
 use crate::cluster::{Cx, Fault, Problem};
-use crate::event::{Call, Event, Op, Plan, PlannedStep, Risk};
+use crate::event::{Call, Event, Op, OpKind, Plan, PlannedStep, Risk};
 use crate::runbook::{ExprError, Scope, Step, evaluate, list, truth};
 
 /// One step, or one turn of a step with `foreach`.
@@ -147,8 +147,9 @@ impl Session {
                             format!("depends on what {other} finds: planned when it is reached"),
                         ));
                     }
-                    Planned::Ready(_, found, made) => {
+                    Planned::Ready(_, mut found, made) => {
                         calls.extend(made);
+                        once(&plan, &mut found);
                         preview
                             .insert(at.id.clone(), serde_json::json!({"outputs": found.outputs, "status": "planned"}));
                         plan.steps.push(planned(&at, &found));
@@ -260,6 +261,22 @@ pub const LEASE: Rule = Rule {
     optional: false,
 };
 
+/// A change that an earlier step makes is shown there alone: when this step's turn comes, it is made.
+fn once(plan: &Plan, found: &mut StepPlan) {
+    let earlier = |op: &Op| {
+        let mut steps = plan.steps.iter();
+        steps.find(|s| s.ops.iter().any(|o| o.kind == OpKind::Change && o.key() == op.key() && o.after == op.after))
+    };
+    let warnings = &mut found.warnings;
+    found.ops.retain(|op| match earlier(op).filter(|_| op.kind == OpKind::Change) {
+        Some(step) => {
+            warnings.push(format!("step {} does this before, else it is done here: {}", step.step, op.summary));
+            false
+        }
+        None => true,
+    });
+}
+
 fn deferred(id: &str, step: &Step, why: String) -> PlannedStep {
     PlannedStep {
         step: id.into(),
@@ -284,5 +301,42 @@ pub fn planned(at: &Instance, found: &StepPlan) -> PlannedStep {
         warnings: found.warnings.clone(),
         blockers: found.blockers.clone(),
         deferred: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::{ObjectRef, Undo};
+
+    #[test]
+    fn the_same_change_is_planned_once_and_another_of_the_same_object_is_not_lost() {
+        let op = |key: &str, after: Value| {
+            let object =
+                ObjectRef { kind: "Pod".into(), name: "web".into(), uid: Some("u".into()), ..ObjectRef::default() };
+            let mut op = Op::change("patch", object, format!("set {key} {after}"), Risk::Low, Undo::NotNeeded);
+            (op.detail, op.after) = (json!({ "key": key }), after);
+            op
+        };
+        let step = |ops: Vec<Op>| StepPlan { ops, ..StepPlan::default() };
+        let first = PlannedStep {
+            step: "reach".into(),
+            title: String::new(),
+            uses: String::new(),
+            risk: Risk::Low,
+            ops: vec![op("collector app", json!(1))],
+            warnings: Vec::new(),
+            blockers: Vec::new(),
+            deferred: None,
+        };
+        let plan = Plan { steps: vec![first], blockers: Vec::new() };
+        let mut later =
+            step(vec![op("collector app", json!(1)), op("collector app", json!(2)), op("collector sidecar", json!(1))]);
+        once(&plan, &mut later);
+        let left: Vec<&str> = later.ops.iter().map(|op| op.summary.as_str()).collect();
+        assert_eq!(left, ["set collector app 2", "set collector sidecar 1"]);
+        assert_eq!(later.warnings, ["step reach does this before, else it is done here: set collector app 1"]);
     }
 }
