@@ -1,20 +1,24 @@
 //! The collector's command line: few words, no abbreviations.
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::filesystem::{self, Limits};
 use super::output::{Output, await_acknowledgement};
-use super::{probe, processes};
+use super::{network, probe, processes};
 
 const USAGE: &str = "quell-collector: reads a suspect container from beside it
   serve [--ttl SECONDS]                      say who I am, then wait and end by myself
-  processes                                  every process that /proc shows, with sockets, as JSON
+  processes [--container ID]                 every process that /proc shows, with sockets, as JSON
   filesystem --root DIR | --container ID [--or-init]
              [--exclude PATH[:WHY]]... [--max-bytes N] [--max-file N] [--max-files N]
                                              one tar stream of a tree
-  probe [--timeout-ms N] ADDRESS:PORT...     which of them take a TCP connection, as JSON
+  probe [--container ID] [--timeout-ms N] ADDRESS:PORT...
+                                             which of them take a TCP connection, as JSON
+  connections [--container ID] [--cut] [--forget IP]... [--spare IP]... [--watch-ms N]
+                                             what is open and by whom, as JSON; with --cut ended, and watched
 All but serve write frames and wait for one line on standard input; --raw writes the data alone.
 ";
 
@@ -85,6 +89,17 @@ impl Given {
         let Some(text) = self.all(name).last() else { return Ok(None) };
         text.parse().map(Some).map_err(|_| Failure::Usage(format!("{name} {text}: not a number")))
     }
+
+    fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, Failure> {
+        let parse = |text: &str| text.parse().map_err(|_| Failure::Usage(format!("{name} {text}: no IP address")));
+        self.all(name).map(parse).collect()
+    }
+
+    /// A process of the container that was named; None when none was.
+    fn process(&self) -> Result<Option<u32>, Failure> {
+        let container = self.all("--container").last();
+        container.map(|id| processes::oldest_of(id, false).map_err(Failure::Other)).transpose()
+    }
 }
 
 fn dispatch(argv: &[String]) -> Result<(), Failure> {
@@ -92,15 +107,18 @@ fn dispatch(argv: &[String]) -> Result<(), Failure> {
     match command.as_str() {
         "serve" => serve(&Given::parse(rest, &[], &["--ttl"])?),
         "processes" => {
-            let given = Given::parse(rest, &["--raw"], &[])?;
-            framed(&given, processes::write)
+            let given = Given::parse(rest, &["--raw"], &["--container"])?;
+            framed(&given, |out| processes::write(out, given.all("--container").last()))
         }
         "filesystem" => {
             let values = ["--root", "--container", "--exclude", "--max-bytes", "--max-file", "--max-files"];
             let given = Given::parse(rest, &["--raw", "--or-init"], &values)?;
             let root = match (given.all("--root").last(), given.all("--container").last()) {
                 (Some(root), None) => root.to_string(),
-                (None, Some(id)) => processes::root_of(id, given.has("--or-init")).map_err(Failure::Other)?,
+                (None, Some(id)) => {
+                    let pid = processes::oldest_of(id, given.has("--or-init")).map_err(Failure::Other)?;
+                    format!("/proc/{pid}/root")
+                }
                 _ => return Err(Failure::Usage("filesystem takes either --root or --container".into())),
             };
             let exclude = given.all("--exclude").map(|text| {
@@ -116,9 +134,24 @@ fn dispatch(argv: &[String]) -> Result<(), Failure> {
             framed(&given, |out| filesystem::write(out, &root, &limits))
         }
         "probe" => {
-            let given = Given::parse(rest, &["--raw"], &["--timeout-ms"])?;
+            let given = Given::parse(rest, &["--raw"], &["--timeout-ms", "--container"])?;
             let timeout = Duration::from_millis(given.number("--timeout-ms")?.unwrap_or(2000).clamp(1, 60_000));
-            framed(&given, |out| probe::write(out, &given.words, timeout))
+            let pid = given.process()?;
+            framed(&given, |out| {
+                let attempts = network::within(pid, || probe::tried(&given.words, timeout))?;
+                probe::write(out, &attempts)
+            })
+        }
+        "connections" => {
+            let given = Given::parse(rest, &["--raw", "--cut"], &["--container", "--forget", "--spare", "--watch-ms"])?;
+            let asked = network::Asked {
+                pid: given.process()?,
+                cut: given.has("--cut"),
+                forget: given.addresses("--forget")?,
+                spare: given.addresses("--spare")?,
+                watch: Duration::from_millis(given.number("--watch-ms")?.unwrap_or(0).min(60_000)),
+            };
+            framed(&given, |out| network::write(out, &asked))
         }
         "--version" | "version" => {
             writeln!(io::stdout(), "{}", version())?;

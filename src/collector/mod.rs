@@ -8,6 +8,7 @@
 mod commands;
 #[cfg(target_os = "linux")]
 mod filesystem;
+pub mod network;
 #[cfg(target_os = "linux")]
 mod output;
 #[cfg(target_os = "linux")]

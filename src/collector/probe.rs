@@ -25,15 +25,25 @@ pub struct Attempt {
     pub error: Option<String>,
 }
 
-/// Tries all of them at once. Nothing is sent over a connection that is made.
-pub fn write<W: Write>(out: &mut Output<W>, addresses: &[String], timeout: Duration) -> io::Result<()> {
+/// Tries all of them at once, from this thread's network namespace. Nothing is sent over a connection that is made.
+///
+/// # Errors
+/// When there are too many.
+pub fn tried(addresses: &[String], timeout: Duration) -> io::Result<Vec<Attempt>> {
     if addresses.len() > MAX {
         return Err(io::Error::other(format!("more than {MAX} addresses")));
     }
-    let attempts: Vec<Attempt> = std::thread::scope(|scope| {
+    Ok(std::thread::scope(|scope| {
         let tries: Vec<_> = addresses.iter().map(|address| scope.spawn(move || attempt(address, timeout))).collect();
         tries.into_iter().filter_map(|t| t.join().ok()).collect()
-    });
+    }))
+}
+
+/// Writes what came of it.
+///
+/// # Errors
+/// When the output can't be written.
+pub fn write<W: Write>(out: &mut Output<W>, attempts: &[Attempt]) -> io::Result<()> {
     out.entries = attempts.len() as u64;
     out.put(&serde_json::to_vec(&serde_json::json!({ "attempts": attempts }))?)
 }

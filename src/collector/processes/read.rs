@@ -21,17 +21,48 @@ const MAX_FDS: usize = 65_536;
 /// Larger executables are not hashed.
 const MAX_EXE: u64 = 4 << 30;
 
-/// Writes the document.
+/// Writes the document: of every process, or of one container's alone.
 ///
 /// # Errors
-/// When `/proc` can't be listed or the output can't be written.
-pub fn write<W: Write>(out: &mut Output<W>) -> io::Result<()> {
-    let report = report(pids()?)?;
+/// When `/proc` can't be listed, the container has no process here, or the output can't be written.
+pub fn write<W: Write>(out: &mut Output<W>, container: Option<&str>) -> io::Result<()> {
+    let mut all = pids()?;
+    if let Some(container) = container {
+        let id = id_of(container).map_err(io::Error::other)?;
+        all.retain(|pid| is_of(*pid, id));
+        if all.is_empty() {
+            return Err(io::Error::other(format!("no process of container {id} is visible from here")));
+        }
+    }
+    let report = report(all)?;
     out.entries = report.processes.len() as u64;
     out.unreadable = report.processes.iter().filter(|p| !p.errors.is_empty() && !p.own).count() as u64;
     let mut text = serde_json::to_vec_pretty(&report)?;
     text.push(b'\n');
     out.put(&text)
+}
+
+/// The sockets of one network namespace, `net:[4026532301]`, by inode, each with the process that holds it where one is
+/// visible. Executables are not hashed here: it is to be quick.
+///
+/// # Errors
+/// When `/proc` can't be listed.
+pub fn held_in(namespace: &str) -> io::Result<Vec<(Socket, Option<Process>)>> {
+    let inside = |pid: &u32| fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|l| l.as_os_str() == namespace);
+    let pids: Vec<u32> = pids()?.into_iter().filter(inside).collect();
+    let Some(first) = pids.first() else { return Ok(Vec::new()) };
+    let Namespace { all, .. } = Namespace::of(*first);
+    let mut holders: HashMap<u64, Process> = HashMap::new();
+    for pid in pids {
+        let mut process = Process { pid, ..Process::default() };
+        let Ok(status) = text(&format!("/proc/{pid}/status")) else { continue };
+        parse::status(&status, &mut process);
+        process.exe.path = parse::text(&link(&format!("/proc/{pid}/exe")).unwrap_or_default());
+        for inode in files(pid, &mut process.clone(), &mut Vec::new()) {
+            holders.entry(inode).or_insert_with(|| process.clone());
+        }
+    }
+    Ok(all.into_values().map(|socket| (holders.remove(&socket.inode), socket)).map(|(h, s)| (s, h)).collect())
 }
 
 fn report(pids: Vec<u32>) -> io::Result<Report> {
@@ -174,33 +205,42 @@ fn files(pid: u32, process: &mut Process, errors: &mut Vec<String>) -> Vec<u64> 
     inodes
 }
 
-/// The root of the container with that id, as a path under `/proc`: of its oldest process, found by its cgroup, for in
-/// a shared process namespace (or the node's own) process 1 is somebody else. `or_init` takes process 1 where the
-/// cgroups tell nothing.
+/// The oldest process of the container with that id, found by its cgroup, for in a shared process namespace (or the
+/// node's own) process 1 is somebody else. `or_init` takes process 1 where the cgroups tell nothing.
 ///
 /// # Errors
 /// When the container has no process here.
-pub fn root_of(container: &str, or_init: bool) -> Result<String, String> {
-    let id = container.rsplit('/').next().unwrap_or_default();
-    if id.len() < 12 || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return Err(format!("{container:?} is no container id"));
-    }
+pub fn oldest_of(container: &str, or_init: bool) -> Result<u32, String> {
+    let id = id_of(container)?;
     let own = fs::metadata("/proc/self/exe").map(|m| (m.dev(), m.ino())).ok();
     let is_own =
         |pid: u32| own.is_some() && fs::metadata(format!("/proc/{pid}/exe")).map(|m| (m.dev(), m.ino())).ok() == own;
     let pids = pids().map_err(|e| format!("/proc can't be listed: {e}"))?;
     let oldest = pids
         .into_iter()
-        .filter(|pid| text(&format!("/proc/{pid}/cgroup")).is_ok_and(|cgroup| cgroup.contains(id)) && !is_own(*pid))
+        .filter(|pid| is_of(*pid, id) && !is_own(*pid))
         .filter_map(|pid| Some((parse::start_ticks(&bytes(&format!("/proc/{pid}/stat"), MAX_FILE).ok()?)?, pid)))
         .min();
     match oldest {
-        Some((_, pid)) => Ok(format!("/proc/{pid}/root")),
-        None if or_init && !is_own(1) => Ok("/proc/1/root".into()),
+        Some((_, pid)) => Ok(pid),
+        None if or_init && !is_own(1) => Ok(1),
         None => {
             Err(format!("no process of container {id} is visible from here: the runtime does not share its processes"))
         }
     }
+}
+
+/// The bare id of `containerd://ID`.
+fn id_of(container: &str) -> Result<&str, String> {
+    let id = container.rsplit('/').next().unwrap_or_default();
+    if id.len() < 12 || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Err(format!("{container:?} is no container id"));
+    }
+    Ok(id)
+}
+
+fn is_of(pid: u32, id: &str) -> bool {
+    text(&format!("/proc/{pid}/cgroup")).is_ok_and(|cgroup| cgroup.contains(id))
 }
 
 fn pids() -> io::Result<Vec<u32>> {
@@ -262,7 +302,7 @@ mod tests {
 
     #[test]
     fn only_a_containers_own_process_gives_its_root() {
-        assert!(root_of("containerd://../../etc", true).is_err());
-        assert!(root_of("containerd://0123456789abcdef0123456789abcdef", false).is_err());
+        assert!(oldest_of("containerd://../../etc", true).is_err());
+        assert!(oldest_of("containerd://0123456789abcdef0123456789abcdef", false).is_err());
     }
 }

@@ -10,7 +10,7 @@ use super::parse::text;
 /// The tables, each a file of that name.
 pub const TABLES: [&str; 7] = ["tcp", "tcp6", "udp", "udp6", "raw", "raw6", "unix"];
 /// include/net/tcp_states.h, from 1.
-const STATES: [&str; 12] = [
+pub const STATES: [&str; 12] = [
     "ESTABLISHED",
     "SYN_SENT",
     "SYN_RECV",
