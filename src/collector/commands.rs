@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::filesystem::{self, Limits};
+use super::layer::{self, Layers};
 use super::output::{Output, await_acknowledgement};
 use super::{network, probe, processes};
 
@@ -15,6 +16,10 @@ const USAGE: &str = "quell-collector: reads a suspect container from beside it
   filesystem --root DIR | --container ID [--or-init]
              [--exclude PATH[:WHY]]... [--max-bytes N] [--max-file N] [--max-files N]
                                              one tar stream of a tree
+  layer --container ID [--host DIR] [--exclude …] [--max-…]
+                                             what it changed against its image: its writable layer, as tar
+  drift --container ID [--host DIR]          the same as a list, as JSON lines
+  unlinked --container ID [--max-…]          deleted executables, memfds and the like that its processes hold, as tar
   probe [--container ID] [--timeout-ms N] ADDRESS:PORT...
                                              which of them take a TCP connection, as JSON
   connections [--container ID] [--cut] [--forget IP]... [--spare IP]... [--watch-ms N]
@@ -22,6 +27,8 @@ const USAGE: &str = "quell-collector: reads a suspect container from beside it
 All but serve write frames and wait for one line on standard input; --raw writes the data alone.
 ";
 
+/// Options of what reads a tree.
+const TREE: [&str; 7] = ["--root", "--container", "--exclude", "--max-bytes", "--max-file", "--max-files", "--host"];
 /// No ephemeral container waits longer than a day.
 const MAX_TTL: u64 = 24 * 3600;
 
@@ -95,6 +102,25 @@ impl Given {
         self.all(name).map(parse).collect()
     }
 
+    fn limits(&self) -> Result<Limits, Failure> {
+        let exclude = self.all("--exclude").map(|text| {
+            let (path, why) = text.split_once(':').unwrap_or((text, "excluded"));
+            (path.trim_matches('/').as_bytes().to_vec(), why.to_string())
+        });
+        Ok(Limits {
+            exclude: exclude.collect(),
+            bytes: self.number("--max-bytes")?,
+            file: self.number("--max-file")?,
+            files: self.number("--max-files")?,
+        })
+    }
+
+    /// The layers of the container that was named.
+    fn layers(&self) -> Result<Layers, Failure> {
+        let pid = self.process()?.ok_or_else(|| Failure::Usage("--container is needed".into()))?;
+        Ok(Layers::of(pid, self.all("--host").last().unwrap_or("/host"))?)
+    }
+
     /// A process of the container that was named; None when none was.
     fn process(&self) -> Result<Option<u32>, Failure> {
         let container = self.all("--container").last();
@@ -111,8 +137,7 @@ fn dispatch(argv: &[String]) -> Result<(), Failure> {
             framed(&given, |out| processes::write(out, given.all("--container").last()))
         }
         "filesystem" => {
-            let values = ["--root", "--container", "--exclude", "--max-bytes", "--max-file", "--max-files"];
-            let given = Given::parse(rest, &["--raw", "--or-init"], &values)?;
+            let given = Given::parse(rest, &["--raw", "--or-init"], &TREE)?;
             let root = match (given.all("--root").last(), given.all("--container").last()) {
                 (Some(root), None) => root.to_string(),
                 (None, Some(id)) => {
@@ -121,17 +146,24 @@ fn dispatch(argv: &[String]) -> Result<(), Failure> {
                 }
                 _ => return Err(Failure::Usage("filesystem takes either --root or --container".into())),
             };
-            let exclude = given.all("--exclude").map(|text| {
-                let (path, why) = text.split_once(':').unwrap_or((text, "excluded"));
-                (path.trim_matches('/').as_bytes().to_vec(), why.to_string())
-            });
-            let limits = Limits {
-                exclude: exclude.collect(),
-                bytes: given.number("--max-bytes")?,
-                file: given.number("--max-file")?,
-                files: given.number("--max-files")?,
-            };
+            let limits = given.limits()?;
             framed(&given, |out| filesystem::write(out, &root, &limits))
+        }
+        "layer" => {
+            let given = Given::parse(rest, &["--raw"], &TREE)?;
+            let (upper, limits) = (given.layers()?.upper, given.limits()?);
+            framed(&given, |out| filesystem::write(out, &upper.to_string_lossy(), &limits))
+        }
+        "drift" => {
+            let given = Given::parse(rest, &["--raw"], &TREE)?;
+            let layers = given.layers()?;
+            framed(&given, |out| layer::write(out, &layers))
+        }
+        "unlinked" => {
+            let given = Given::parse(rest, &["--raw"], &TREE)?;
+            let container = given.all("--container").last().unwrap_or_default();
+            let (pids, limits) = (processes::all_of(container)?, given.limits()?);
+            framed(&given, |out| filesystem::unlinked(out, &pids, &limits))
         }
         "probe" => {
             let given = Given::parse(rest, &["--raw"], &["--timeout-ms", "--container"])?;

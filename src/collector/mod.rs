@@ -8,6 +8,8 @@
 mod commands;
 #[cfg(target_os = "linux")]
 mod filesystem;
+#[cfg(target_os = "linux")]
+mod layer;
 pub mod network;
 #[cfg(target_os = "linux")]
 mod output;

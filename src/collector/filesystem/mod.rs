@@ -8,6 +8,7 @@ mod mounts;
 mod sparse;
 #[cfg(test)]
 mod tests;
+mod unlinked;
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -20,6 +21,9 @@ use rustix::io::Errno;
 use super::output::{Output, shown};
 use header::Entry;
 use mounts::Mounts;
+
+pub use mounts::unescape;
+pub use unlinked::write as unlinked;
 
 /// Deeper directories are left out: each level is an open file here.
 const MAX_DEPTH: usize = 400;

@@ -75,7 +75,7 @@ impl Mounts {
 }
 
 /// `\040` for a space, and its like.
-fn unescape(text: &[u8]) -> Vec<u8> {
+pub fn unescape(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((byte, after)) = rest.split_first() {

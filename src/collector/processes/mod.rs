@@ -7,4 +7,4 @@ mod read;
 pub mod sockets;
 
 #[cfg(target_os = "linux")]
-pub use read::{held_in, oldest_of, write};
+pub use read::{all_of, held_in, oldest_of, write};

@@ -26,15 +26,10 @@ const MAX_EXE: u64 = 4 << 30;
 /// # Errors
 /// When `/proc` can't be listed, the container has no process here, or the output can't be written.
 pub fn write<W: Write>(out: &mut Output<W>, container: Option<&str>) -> io::Result<()> {
-    let mut all = pids()?;
-    if let Some(container) = container {
-        let id = id_of(container).map_err(io::Error::other)?;
-        all.retain(|pid| is_of(*pid, id));
-        if all.is_empty() {
-            return Err(io::Error::other(format!("no process of container {id} is visible from here")));
-        }
-    }
-    let report = report(all)?;
+    let report = report(match container {
+        Some(container) => all_of(container)?,
+        None => pids()?,
+    })?;
     out.entries = report.processes.len() as u64;
     out.unreadable = report.processes.iter().filter(|p| !p.errors.is_empty() && !p.own).count() as u64;
     let mut text = serde_json::to_vec_pretty(&report)?;
@@ -228,6 +223,19 @@ pub fn oldest_of(container: &str, or_init: bool) -> Result<u32, String> {
             Err(format!("no process of container {id} is visible from here: the runtime does not share its processes"))
         }
     }
+}
+
+/// The processes of a container, by its cgroup.
+///
+/// # Errors
+/// When it has none here.
+pub fn all_of(container: &str) -> io::Result<Vec<u32>> {
+    let id = id_of(container).map_err(io::Error::other)?;
+    let all: Vec<u32> = pids()?.into_iter().filter(|pid| is_of(*pid, id)).collect();
+    if all.is_empty() {
+        return Err(io::Error::other(format!("no process of container {id} is visible from here")));
+    }
+    Ok(all)
 }
 
 /// The bare id of `containerd://ID`.
