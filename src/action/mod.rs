@@ -2,7 +2,8 @@
 //! `landed` (for resume) and `undo`. Adding one touches that file and the list in [`all`].
 
 mod audit_review;
-mod collector_beside;
+mod collector;
+mod collector_remove;
 mod command;
 mod credential_inventory;
 mod credentials_rotate;
@@ -14,7 +15,6 @@ mod local_tests;
 mod manual;
 mod pod_capture;
 pub mod pod_isolate;
-mod pod_probe;
 mod pod_record;
 mod pod_terminate;
 mod program;
@@ -32,6 +32,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::event::{Landed, Op, OpStatus, Proof, StepStatus};
+pub use collector::node::NAMESPACE as COLLECTORS;
 pub use spec::{Rule, Scope, Spec};
 
 use crate::cluster::Cx;
@@ -215,9 +216,9 @@ pub fn all() -> Vec<Entry> {
     vec![
         entry::<pod_record::PodRecord>(),
         entry::<pod_isolate::PodIsolate>(),
-        entry::<pod_probe::PodProbe>(),
         entry::<pod_capture::PodCapture>(),
         entry::<pod_terminate::PodTerminate>(),
+        entry::<collector_remove::CollectorRemove>(),
         entry::<audit_review::AuditReview>(),
         entry::<command::Command>(),
         entry::<credentials_rotate::CredentialsRotate>(),

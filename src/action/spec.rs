@@ -7,6 +7,8 @@ use crate::event::Risk;
 pub enum Scope {
     /// In the target's namespace: a Role.
     Target,
+    /// In the namespace of quell's own pods, `quell-forensics`: a Role there.
+    Collectors,
     /// In the whole cluster, or on an object without namespace: a ClusterRole.
     Cluster,
 }

@@ -64,7 +64,11 @@ fn document(entry: &action::Entry) -> serde_json::Value {
         .iter()
         .map(|r| {
             json!({"apiGroup": r.group, "resource": r.resource, "verbs": r.verbs, "why": r.why, "optional": r.optional,
-                   "scope": if r.scope == Scope::Target { "namespace" } else { "cluster" }})
+            "scope": match r.scope {
+                Scope::Target => "namespace",
+                Scope::Collectors => "collectors",
+                Scope::Cluster => "cluster",
+            }})
         })
         .collect();
     let outputs: serde_json::Map<_, _> =
@@ -89,7 +93,11 @@ fn text(entry: &action::Entry) -> String {
     let _ = writeln!(out, "\nRights:");
     for rule in spec.rules {
         let group = if rule.group.is_empty() { String::new() } else { format!(".{}", rule.group) };
-        let place = if rule.scope == Scope::Target { "in the target's namespace" } else { "in the whole cluster" };
+        let place = match rule.scope {
+            Scope::Target => "in the target's namespace".to_string(),
+            Scope::Collectors => format!("in {}", action::COLLECTORS),
+            Scope::Cluster => "in the whole cluster".into(),
+        };
         let optional = if rule.optional { " (can do without)" } else { "" };
         let _ = writeln!(out, "  {} {}{group} {place}: {}{optional}", rule.verbs.join(","), rule.resource, rule.why);
     }

@@ -4,26 +4,11 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
+use super::network::model::Attempt;
 use super::output::Output;
 
 /// More addresses than this are refused: it is a probe, not a scanner.
 const MAX: usize = 256;
-
-/// What one attempt led to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// `10.0.0.7:443`.
-    pub address: String,
-    /// `connected`, `refused`, `timeout`, `unreachable`, `invalid` or `failed`.
-    pub outcome: String,
-    /// Milliseconds until then.
-    pub ms: u64,
-    /// What the system said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
 
 /// Tries all of them at once, from this thread's network namespace. Nothing is sent over a connection that is made.
 ///

@@ -210,7 +210,11 @@ impl Session {
                             group: rule.group.into(),
                             resource: rule.resource.into(),
                             verb: (*verb).into(),
-                            namespace: (rule.scope == RuleScope::Target).then(|| namespace.clone()),
+                            namespace: match rule.scope {
+                                RuleScope::Target => Some(namespace.clone()),
+                                RuleScope::Collectors => Some(action::COLLECTORS.into()),
+                                RuleScope::Cluster => None,
+                            },
                         };
                         let known = wanted.entry(question).or_insert_with(|| (true, BTreeSet::new(), rule.why));
                         known.0 &= rule.optional;

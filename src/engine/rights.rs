@@ -20,7 +20,8 @@ pub enum Subject {
     ServiceAccount(String, String),
 }
 
-/// The manifests: a ClusterRole for what has no namespace, a Role for the target's, and bindings when there is a subject.
+/// The manifests: a ClusterRole for what has no namespace, a Role for the target's and one for quell's own pods, and
+/// bindings when there is a subject.
 pub fn manifests(runbook: &Runbook, namespace: &str, subject: Option<&Subject>) -> Vec<Value> {
     let mut rules: BTreeSet<Rule> = BTreeSet::new();
     for step in runbook.all_steps() {
@@ -43,6 +44,12 @@ pub fn manifests(runbook: &Runbook, namespace: &str, subject: Option<&Subject>) 
         json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name, "namespace": namespace, "labels": labels},
                "rules": policy_rules(&rules, Scope::Target)}),
     ];
+    let own = policy_rules(&rules, Scope::Collectors);
+    if !own.is_empty() {
+        all.push(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "rules": own,
+                        "metadata": {"name": name, "namespace": action::COLLECTORS, "labels": labels}}));
+    }
+    let own = (!own.is_empty()).then_some(("RoleBinding", "Role", Some(action::COLLECTORS)));
     if let Some(subject) = subject {
         let subject = match subject {
             Subject::User(user) => json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}),
@@ -53,6 +60,8 @@ pub fn manifests(runbook: &Runbook, namespace: &str, subject: Option<&Subject>) 
         };
         for (kind, role, place) in
             [("ClusterRoleBinding", "ClusterRole", None), ("RoleBinding", "Role", Some(namespace))]
+                .into_iter()
+                .chain(own)
         {
             let mut metadata = json!({"name": name, "labels": labels});
             if let Some(place) = place {

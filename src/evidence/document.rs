@@ -17,11 +17,16 @@ impl Store {
 
     /// The JSON document that an earlier try had finished there, adopted.
     pub fn adopt_json(&self, path: &str) -> Option<Value> {
-        self.finished(path)?;
-        let text = std::fs::read(self.root().join(path)).ok()?;
-        let value = serde_json::from_slice(&text).ok()?;
+        let value = self.read_json(path)?;
         self.adopt(path)?;
         Some(value)
+    }
+
+    /// The JSON document that another operation finished there.
+    pub fn read_json(&self, path: &str) -> Option<Value> {
+        self.finished(path)?;
+        let text = std::fs::read(self.root().join(path)).ok()?;
+        serde_json::from_slice(&text).ok()
     }
 
     /// Writes a JSON document, indented for people, with a newline at its end.

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::text;
+use super::{subject, text};
 use crate::action::Done;
 use crate::cluster::{Cx, Problem};
 use crate::event::{Artifact, Label, LeftOut, Method, Op, Proof, Source, Trust};
@@ -75,17 +75,21 @@ pub(super) struct Paths {
 
 impl Paths {
     pub fn of(cx: &Cx, op: &Op, trusted: bool) -> Paths {
-        let stem = format!("data/{}/{}", segment(&cx.step), segment(text(op, "container")));
-        match text(op, "kind") {
-            "filesystem" => Paths {
-                data: format!("{stem}.filesystem.tar"),
-                index: Some(format!("{stem}.filesystem.index.jsonl")),
+        let (folder, container) = (segment(&cx.step), segment(text(op, "container")));
+        let (stem, kind) = match text(op, "kind") {
+            kind @ ("volumes" | "node-logs") => (format!("data/{folder}/{kind}"), kind),
+            kind => (format!("data/{folder}/{container}.{kind}"), kind),
+        };
+        let plain = |suffix: &str, media_type| Paths { data: format!("{stem}.{suffix}"), index: None, media_type };
+        match kind {
+            "processes" if trusted => plain("json", "application/json"),
+            "processes" => plain("txt", "text/plain"),
+            "drift" => plain("jsonl", "application/jsonl"),
+            _ => Paths {
+                data: format!("{stem}.tar"),
+                index: Some(format!("{stem}.index.jsonl")),
                 media_type: "application/x-tar",
             },
-            _ if trusted => {
-                Paths { data: format!("{stem}.processes.json"), index: None, media_type: "application/json" }
-            }
-            _ => Paths { data: format!("{stem}.processes.txt"), index: None, media_type: "text/plain" },
         }
     }
 }
@@ -121,7 +125,7 @@ impl Landing {
             over: false,
             started: cx.clock.now(),
             paths,
-            label: format!("{} {}", text(op, "container"), text(op, "kind")),
+            label: format!("{} {}", text(op, "container"), text(op, "kind")).trim().to_string(),
             total: op.estimate.as_ref().and_then(|e| e.bytes),
             notes: Notes::default(),
         })
@@ -188,10 +192,11 @@ impl Landing {
         if notes.more > 0 {
             notes.warnings.push(format!("{} more warnings and left-out paths are not listed", notes.more));
         }
-        let (source, method, finished) = (source(op, text(op, "kind")), facts.method.clone(), cx.clock.now());
+        let what = if text(op, "kind") == "changes" { "filesystem changes" } else { text(op, "kind") };
+        let (source, method, finished) = (source(op, what), facts.method.clone(), cx.clock.now());
         let artifact = cx.store.finish(writer, |path, size, sha256| Artifact {
             path,
-            title: format!("{} of container {}", text(op, "kind"), text(op, "container")),
+            title: subject(op),
             media_type: paths.media_type.into(),
             source,
             method: facts.method,
@@ -236,7 +241,8 @@ pub(super) fn derived(
 }
 
 pub(super) fn source(op: &Op, what: &str) -> Source {
-    Source { object: op.object.clone(), container: Some(text(op, "container").into()), what: what.into() }
+    let container = Some(text(op, "container").to_string()).filter(|name| !name.is_empty());
+    Source { object: op.object.clone(), container, what: what.into() }
 }
 
 /// An artifact's writer as a `Write`.

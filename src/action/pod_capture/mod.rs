@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::collector_beside as collector;
+use super::collector::{self, State, node};
 use super::{Action, Done, Kind, Rule, Scope, Spec, StepPlan};
 use crate::cluster::{Cx, Fault, Problem};
 use crate::event::{Landed, Op};
@@ -37,9 +37,13 @@ pub struct PodCapture {
     /// Image of quell's collector, by digest. Empty or absent: the container's own programs are used, and the record
     /// says that they may lie.
     collector_image: Option<String>,
-    /// Take the filesystem of each container.
+    /// What to take of each container's filesystem: `changes` against its image, which takes a collector on its node
+    /// (without one all of it is taken), `full`, or `none`.
+    #[serde(default)]
+    filesystem: Files,
+    /// Take emptyDir volumes and rotated logs from its node, where a collector runs there.
     #[serde(default = "yes")]
-    filesystem: bool,
+    volumes: bool,
     /// Take the list of processes.
     #[serde(default = "yes")]
     processes: bool,
@@ -59,6 +63,19 @@ pub struct PodCapture {
     cuts: Mutex<HashMap<String, u32>>,
 }
 
+/// What of a filesystem.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Files {
+    /// What differs from the image.
+    #[default]
+    Changes,
+    /// Everything.
+    Full,
+    /// Nothing.
+    None,
+}
+
 /// A stream that was cut this often is kept as it is: it would be cut again, and the other captures wait.
 const MAX_CUTS: u32 = 3;
 
@@ -71,12 +88,65 @@ impl PodCapture {
             *count
         });
         if cuts < MAX_CUTS {
-            let what = format!("{} of container {}", text(op, "kind"), text(op, "container"));
-            return Err(Problem::new(Fault::Transient, format!("{what}: {why}")));
+            return Err(Problem::new(Fault::Transient, format!("{}: {why}", subject(op))));
         }
         Ok(done)
     }
 }
+
+impl PodCapture {
+    /// By the container's own programs, as far as these can do it.
+    async fn without_collector(&self, cx: &Cx, op: &Op, why: &str) -> Result<Done, Problem> {
+        match text(op, "kind") {
+            "processes" | "filesystem" => fallback::by_exec(self, cx, op, why).await,
+            "changes" => fallback::by_exec(self, cx, &whole(op), why).await,
+            _ => {
+                let text = format!("the {} can't be taken: {why}", subject(op));
+                Ok(Done::told(crate::event::Proof::Unproved(text), Value::Null))
+            }
+        }
+    }
+}
+
+/// The same operation for the whole filesystem, where the changes can't be told apart.
+fn whole(op: &Op) -> Op {
+    let mut whole = op.clone();
+    whole.detail["kind"] = "filesystem".into();
+    whole
+}
+
+/// What an operation takes, of what: `processes of container app`.
+fn subject(op: &Op) -> String {
+    let (kind, container) = (text(op, "kind"), text(op, "container"));
+    let kind = match kind {
+        "changes" => "filesystem changes",
+        "unlinked" => "unlinked files",
+        "drift" => "drift list",
+        "volumes" => "emptyDir volumes",
+        "node-logs" => "log files on the node",
+        other => other,
+    };
+    if container.is_empty() { kind.into() } else { format!("{kind} of container {container}") }
+}
+
+/// The collector of an operation and the id of the container that it is to look at; or why there is none.
+async fn usable(cx: &Cx, op: &Op) -> Result<Result<(collector::Handle, String), String>, Problem> {
+    let Ok(handle) = serde_json::from_value::<collector::Handle>(op.detail["handle"].clone()) else {
+        return Ok(Err(text(op, "why").into()));
+    };
+    match collector::ready(cx, &handle, &op.object, PATIENCE).await? {
+        State::Absent(why) => Ok(Err(why)),
+        // What lies on the node stays there for a while when its container has ended.
+        State::Running if text(op, "container").is_empty() => Ok(Ok((handle, String::new()))),
+        State::Running => Ok(collector::target_id(cx, &op.object, text(op, "container"))
+            .await?
+            .map(|id| (handle, id))
+            .ok_or_else(|| "the API does not show the container's id any more: it is not running".into())),
+    }
+}
+
+/// How long a collector may take to start.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 fn yes() -> bool {
     true
@@ -90,13 +160,15 @@ impl Kind for PodCapture {
     const SPEC: Spec = Spec {
         name: "pod.capture",
         summary: "Capture a pod's processes, logs and filesystems, hashed at both ends",
-        description: "In the order of volatility: processes, logs, filesystems. With a collector image, an ephemeral container that \
-            shares the target's processes runs quell's own collector, so that an image without shell or tar works and none of its \
-            programs is trusted; the filesystem comes as one tar stream that is never unpacked. Without one, or where the pod's \
-            namespace refuses it, the container's own sh and tar are used by exec and the record says target-supplied. Mounted \
-            credentials are left out, and said to be. A stream that is cut short is detected and never counted as complete.",
+        description: "In the order of volatility: processes with what they hold that has no name any more (deleted executables, \
+            memfds), logs, changes. By the first rung that is to be had: quell's collector on the pod's node, which reads from \
+            outside, leaves nothing in the pod, and takes the writable layer with deletions, a drift list, emptyDir volumes and \
+            rotated logs; the collector in an ephemeral container beside the target, which takes the whole filesystem; the \
+            container's own sh and tar by exec, which may lie, and the record says target-supplied. An image without shell or tar \
+            needs one of the first two. Trees come as tar streams that are never unpacked. Mounted credentials are left out, and \
+            said to be. A stream that is cut short is detected and never counted as complete.",
         risk: crate::event::Risk::Low,
-        undo: "can't be taken back: an ephemeral container stays in the pod's spec; its process ends by itself",
+        undo: "quell's own pods are deleted; an ephemeral container stays in the pod's spec, and its process ends by itself",
         captures: true,
         rules: &[
             Rule {
@@ -115,7 +187,10 @@ impl Kind for PodCapture {
                 why: "logs",
                 optional: false,
             },
-            collector::START,
+            node::RULES[0],
+            node::RULES[1],
+            node::RULES[2],
+            Rule { optional: true, ..collector::beside::START },
             // Exec over WebSocket is a GET, and from Kubernetes 1.35 on the API server asks for create besides.
             Rule {
                 group: "",
@@ -135,7 +210,11 @@ impl Kind for PodCapture {
             },
         ],
         example: "id: capture\ntitle: Capture processes, logs and filesystems\nuses: pod.capture\nwith:\n  pod: ${{ steps.record.outputs.pod.name }}\n  uid: ${{ steps.record.outputs.pod.uid }}\n  collector-image: registry.example/quell/collector@sha256:0000000000000000000000000000000000000000000000000000000000000000\n",
-        outputs: &[("captured", "what was taken, and how"), ("incomplete", "what was not")],
+        outputs: &[
+            ("captured", "what was taken, and how"),
+            ("incomplete", "what was not"),
+            ("collectors", "quell's own pods, to be removed when nobody needs them any more"),
+        ],
     };
 }
 
@@ -146,27 +225,30 @@ impl Action for PodCapture {
     }
 
     async fn apply(&self, cx: &Cx, op: &Op) -> Result<Done, Problem> {
-        match text(op, "kind") {
-            "collector" => collector::start(cx, op).await,
-            "log" => logs::take(self, cx, op).await,
-            _ => match collector::usable(cx, op).await? {
-                collector::State::Running(id) => receive::from_collector(self, cx, op, &id).await,
-                collector::State::Absent(why) => fallback::by_exec(self, cx, op, &why).await,
-            },
+        if collector::starts(op) {
+            return collector::start(cx, op).await;
+        }
+        if text(op, "kind") == "log" {
+            return logs::take(self, cx, op).await;
+        }
+        match usable(cx, op).await? {
+            Ok((handle, id)) => receive::from_collector(self, cx, op, &handle, &id).await,
+            Err(why) => self.without_collector(cx, op, &why).await,
         }
     }
 
     async fn landed(&self, cx: &Cx, op: &Op) -> Result<(Landed, Option<Done>), Problem> {
-        if text(op, "kind") != "collector" {
-            return Ok((Landed::No, None));
-        }
-        collector::landed(cx, op).await
+        if collector::starts(op) { collector::landed(cx, op).await } else { Ok((Landed::No, None)) }
     }
 
-    fn conclude(&self, _: &Value, done: &[(Op, Done)]) -> super::Conclusion {
+    async fn undo(&self, cx: &Cx, op: &Op, done: &Value) -> Result<Done, Problem> {
+        node::remove(cx, op, done["uid"].as_str().map(Into::into)).await
+    }
+
+    fn conclude(&self, plan_outputs: &Value, done: &[(Op, Done)]) -> super::Conclusion {
         let (mut captured, mut incomplete) = (Vec::new(), Vec::new());
-        for (op, done) in done.iter().filter(|(op, _)| text(op, "kind") != "collector") {
-            let line = format!("{} of {}: {}", text(op, "kind"), text(op, "container"), done.detail);
+        for (op, done) in done.iter().filter(|(op, _)| !collector::starts(op)) {
+            let line = format!("{}: {}", subject(op), done.detail);
             match &done.proof {
                 Some(proof) if !proof.is_verified() => incomplete.push(line),
                 _ => captured.push(line),
@@ -176,7 +258,7 @@ impl Action for PodCapture {
         if incomplete.is_empty() {
             end.summary = format!("{} captures complete", captured.len());
         }
-        end.outputs = serde_json::json!({"captured": captured, "incomplete": incomplete});
+        end.outputs = serde_json::json!({"captured": captured, "incomplete": incomplete, "collectors": plan_outputs["collectors"]});
         end
     }
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::PodCapture;
+use super::{Files, PodCapture, subject};
 use crate::action::StepPlan;
-use crate::action::collector_beside::{self as collector, Offer};
+use crate::action::collector::{self, Handle, Wanted};
 use crate::cluster::{Cx, Problem, raw, target};
 use crate::event::{Estimate, ObjectRef, Op, Risk};
 
@@ -34,59 +34,96 @@ pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem
         }
     }
     let sizes = image_sizes(cx, &pod).await?;
-    let mut names = Vec::new();
+    let image = with.collector_image.as_deref().unwrap_or_default();
+    let wanted = Wanted { image, ttl: with.ttl_seconds, node: true };
+    let mut means: Vec<(Option<Handle>, String)> = Vec::new();
     for container in &targets {
-        let image = with.collector_image.as_deref().unwrap_or_default();
-        match collector::offer(cx, &object, &pod, container, image, with.ttl_seconds).await? {
-            Offer::Start(op) => {
-                names.push((op.detail["name"].clone(), op.summary.clone()));
-                plan.ops.push(*op);
+        let offer = collector::offer(cx, &object, &pod, container, wanted).await?;
+        let why = offer.why();
+        plan.ops.extend(offer.ops);
+        match &offer.handle {
+            None => plan
+                .warnings
+                .push(format!("container {container}: its own sh and tar will be used, which may lie: {why}")),
+            Some(handle) if !handle.on_node() => {
+                plan.warnings.push(format!(
+                    "container {container}: the collector runs beside it, and stays in the pod's spec: {why}"
+                ));
             }
-            Offer::Runs(name) => names.push((json!(name), String::new())),
-            Offer::Absent(why) => {
-                plan.warnings
-                    .push(format!("container {container}: its own sh and tar will be used, which may lie: {why}"));
-                names.push((Value::Null, why));
-            }
+            Some(_) => {}
         }
+        means.push((offer.handle, why));
     }
-    let capture = |kind: &str, container: &str, name: &(Value, String), estimate: Estimate| {
-        let by = if name.0.is_null() { "the container's own programs" } else { "quell's collector" };
-        let mut op = Op::capture(
-            "exec",
-            object.clone(),
-            format!("capture the {kind} of container {container}, with {by}"),
-            Risk::Low,
-            estimate,
-        );
-        let why = if name.0.is_null() { name.1.clone() } else { String::new() };
-        op.detail = json!({"key": format!("{kind} {container}"), "kind": kind, "container": container, "name": name.0, "why": why,
+    let mut seen = std::collections::BTreeSet::new();
+    plan.ops.retain(|op| seen.insert(op.key()));
+    let capture = |kind: &str, container: &str, (handle, why): &(Option<Handle>, String), estimate: Estimate| {
+        let by = match handle {
+            None => "the container's own programs".to_string(),
+            Some(handle) if handle.on_node() => format!("quell's collector on node {}", handle.node),
+            Some(_) => "quell's collector beside it".into(),
+        };
+        let mut op = Op::capture("exec", object.clone(), String::new(), Risk::Low, estimate);
+        op.detail = json!({"key": format!("{kind} {container}").trim(), "kind": kind, "container": container, "handle": handle, "why": why,
                            "exclude": excluded(with, &pod, container), "max_bytes": with.max_bytes,
                            // Else the first process is the pod's or the node's: only its cgroup tells which is the container's.
                            "own_processes": pod["spec"]["shareProcessNamespace"] != true && pod["spec"]["hostPID"] != true});
+        op.summary = format!("capture the {}, with {by}", subject(&op));
         op
     };
+    let small = |basis: &str| Estimate { bytes: Some(256 * 1024), basis: basis.into() };
+    let unknown = |basis: &str| Estimate { bytes: None, basis: basis.into() };
+    let on_node = |means: &(Option<Handle>, String)| means.0.as_ref().is_some_and(Handle::on_node);
     if with.processes {
-        for (container, name) in targets.iter().zip(&names) {
-            let estimate = Estimate { bytes: Some(256 * 1024), basis: "a few KiB a process".into() };
-            plan.ops.push(capture("processes", container, name, estimate));
+        for (container, means) in targets.iter().zip(&means) {
+            plan.ops.push(capture("processes", container, means, small("a few KiB a process")));
+            if on_node(means) {
+                let basis = "executables and files without a name that its processes hold";
+                plan.ops.push(capture("unlinked", container, means, unknown(basis)));
+            }
         }
     }
     if with.logs {
         logs(&pod, &object, &collector::prefix(cx), &mut plan);
     }
-    if with.filesystem {
-        for (container, name) in targets.iter().zip(&names) {
-            let bytes = image_size(&sizes, status(&pod, "containerStatuses", container));
-            let basis = if bytes.is_some() {
+    for (container, means) in targets.iter().zip(&means) {
+        let image = image_size(&sizes, status(&pod, "containerStatuses", container));
+        let full = || Estimate {
+            bytes: image,
+            basis: if image.is_some() {
                 "its image's size on the node; what it wrote comes on top"
             } else {
                 "the node does not tell its image's size"
-            };
-            plan.ops.push(capture("filesystem", container, name, Estimate { bytes, basis: basis.into() }));
+            }
+            .into(),
+        };
+        match with.filesystem {
+            Files::None => {}
+            Files::Changes if on_node(means) => {
+                plan.ops.push(capture("drift", container, means, small("a line for each path that it changed")));
+                plan.ops.push(capture("changes", container, means, unknown("what it wrote is not known before")));
+            }
+            Files::Changes | Files::Full => plan.ops.push(capture("filesystem", container, means, full())),
         }
     }
-    plan.outputs = json!({"captured": [], "incomplete": []});
+    if let Some(any) = means.iter().find(|m| with.volumes && on_node(m)) {
+        let name = |key: &str| pod["metadata"][key].as_str().unwrap_or_default();
+        if list(&pod, "volumes").any(|v| v["emptyDir"].is_object()) {
+            let mut op = capture("volumes", "", any, unknown("what lies in its emptyDir volumes is not known before"));
+            op.detail["root"] =
+                json!(format!("/host/var/lib/kubelet/pods/{}/volumes/kubernetes.io~empty-dir", name("uid")));
+            plan.ops.push(op);
+        }
+        if with.logs {
+            let mut op =
+                capture("node-logs", "", any, unknown("every file that the kubelet keeps, the rotated ones too"));
+            op.detail["root"] =
+                json!(format!("/host/var/log/pods/{}_{}_{}", name("namespace"), name("name"), name("uid")));
+            plan.ops.push(op);
+        }
+    }
+    let own = means.iter().filter_map(|m| m.0.as_ref()).filter(|h| h.on_node()).map(|h| h.pod.clone());
+    let own: std::collections::BTreeSet<String> = own.collect();
+    plan.outputs = json!({"captured": [], "incomplete": [], "collectors": own});
     Ok(plan)
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::landing::{Facts, Landing, Paths, earlier, told};
 use super::{PodCapture, text};
 use crate::action::Done;
-use crate::cluster::exec::{self, Ended, Limits, Listener, Place};
+use crate::action::collector::Handle;
+use crate::cluster::exec::{self, Ended, Limits, Listener};
 use crate::cluster::{Cx, Fault, Problem};
 use crate::collector::wire::{self, Hello, Item, Note, Trailer};
 use crate::event::{Method, Op, Proof, Trust};
@@ -13,21 +14,22 @@ use crate::event::{Method, Op, Proof, Trust};
 /// Nothing for this long is a stall: the collector sends as it reads.
 pub(super) const LIMITS: Limits = Limits { idle: Duration::from_secs(60), total: Duration::from_secs(6 * 3600) };
 
-/// Takes one artifact by the collector in the ephemeral container.
-pub(super) async fn from_collector(with: &PodCapture, cx: &Cx, op: &Op, container_id: &str) -> Result<Done, Problem> {
+/// Takes one artifact by quell's collector, on the node or beside the container.
+pub(super) async fn from_collector(
+    with: &PodCapture,
+    cx: &Cx,
+    op: &Op,
+    handle: &Handle,
+    container_id: &str,
+) -> Result<Done, Problem> {
     let paths = Paths::of(cx, op, true);
     if let Some(done) = earlier(cx, &paths) {
         return Ok(done);
     }
-    let argv = arguments(cx, op, container_id);
-    let place = Place {
-        namespace: op.object.namespace.as_deref().unwrap_or_default(),
-        pod: &op.object.name,
-        container: text(op, "name"),
-    };
+    let argv = arguments(cx, op, handle, container_id);
     let mut stream =
         Stream { cx, landing: Landing::new(cx, op, paths)?, reader: wire::Reader::new(), seen: Seen::default() };
-    let ended = exec::exec(&cx.client, place, &argv, LIMITS, &mut stream).await;
+    let ended = exec::exec(&cx.client, handle.place(), &argv, LIMITS, &mut stream).await;
     let Stream { landing, seen, .. } = stream;
     let cut = match (&seen.trailer, &ended) {
         // The reader compared it with what arrived: what happened to the connection after that does not matter.
@@ -47,15 +49,19 @@ pub(super) async fn from_collector(with: &PodCapture, cx: &Cx, op: &Op, containe
         && let Ok(Ended { end: exec::End::Failure { .. }, .. }) = &ended
     {
         // It ran and says why it can't: again would be the same.
-        let why = ended.map(|e| e.to_string()).unwrap_or_default();
-        return super::fallback::by_exec(with, cx, op, &format!("the collector could not do it: {why}")).await;
+        let why = format!("the collector could not do it: {}", ended.map(|e| e.to_string()).unwrap_or_default());
+        if text(op, "kind") == "changes" {
+            // A root that is no overlay: its changes can't be told apart, all of it can be taken.
+            return Box::pin(from_collector(with, cx, &super::whole(op), handle, container_id)).await;
+        }
+        return with.without_collector(cx, op, &why).await;
     }
     let over = landing.over();
     let trailer = seen.trailer.as_ref();
     // A limit that the collector itself met: whole as a stream, but not all there is.
     let limited = trailer.filter(|t| !t.complete).map(|t| t.truncated.clone().unwrap_or_else(|| "not complete".into()));
     let facts = Facts {
-        method: method(argv, seen.hello.as_ref()),
+        method: method(argv, handle, seen.hello.as_ref()),
         size_source: trailer.map(|t| t.size),
         sha256_source: trailer.map(|t| t.sha256.clone()),
         cut: cut.clone().or(limited),
@@ -72,13 +78,23 @@ pub(super) async fn from_collector(with: &PodCapture, cx: &Cx, op: &Op, containe
     }
 }
 
-fn arguments(cx: &Cx, op: &Op, container_id: &str) -> Vec<String> {
-    let mut argv: Vec<String> = ["/quell-collector", text(op, "kind")].map(String::from).into();
-    if text(op, "kind") != "filesystem" {
+fn arguments(cx: &Cx, op: &Op, handle: &Handle, container_id: &str) -> Vec<String> {
+    let kind = text(op, "kind");
+    let command = match kind {
+        "changes" => "layer",
+        "volumes" | "node-logs" => "filesystem",
+        other => other,
+    };
+    let mut argv: Vec<String> = ["/quell-collector", command].map(String::from).into();
+    if !text(op, "root").is_empty() {
+        argv.extend(["--root".to_string(), text(op, "root").into()]);
+    } else if handle.on_node() || kind == "filesystem" {
+        argv.extend(["--container".to_string(), container_id.to_string()]);
+    }
+    if matches!(kind, "processes" | "drift") {
         return argv;
     }
-    argv.extend(["--container".to_string(), container_id.to_string()]);
-    if op.detail["own_processes"] == true {
+    if kind == "filesystem" && op.detail["own_processes"] == true && !handle.on_node() {
         argv.push("--or-init".into());
     }
     for entry in op.detail["exclude"].as_array().into_iter().flatten() {
@@ -93,14 +109,22 @@ fn arguments(cx: &Cx, op: &Op, container_id: &str) -> Vec<String> {
     argv
 }
 
-fn method(argv: Vec<String>, hello: Option<&Hello>) -> Method {
-    Method {
-        rung: "ephemeral-container".into(),
-        trust: Trust::Collector,
-        reason:
-            "quell's collector beside the container: nothing of the container's own is executed. Its traces there: an \
+fn method(argv: Vec<String>, handle: &Handle, hello: Option<&Hello>) -> Method {
+    let reason = if handle.on_node() {
+        format!(
+            "quell's collector on node {}, from outside: nothing is executed in the container and nothing is left in it. Its traces: \
+             Pod {}/{} on the node, with its image",
+            handle.node, handle.namespace, handle.pod
+        )
+    } else {
+        "quell's collector beside the container: nothing of the container's own is executed. Its traces there: an \
             ephemeral container in the pod's spec, its processes in the container's process list, no file written"
-                .into(),
+            .into()
+    };
+    Method {
+        rung: handle.rung.clone(),
+        trust: Trust::Collector,
+        reason,
         argv,
         tool: hello.map(|h| format!("quell-collector {} sha256:{}", h.version, h.sha256)),
     }
@@ -112,7 +136,7 @@ pub(super) fn refused(op: &Op, problem: &Problem) -> Result<Done, Problem> {
         return Err(problem.clone());
     }
     // The other captures may still be possible: this one is said to be missing, and the step goes on.
-    let text = format!("the {} of container {} can't be taken: {problem}", text(op, "kind"), text(op, "container"));
+    let text = format!("the {} can't be taken: {problem}", super::subject(op));
     Ok(Done::told(Proof::Unproved(text), serde_json::Value::Null))
 }
 

@@ -11,7 +11,7 @@ use rustix::net::netlink;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::diag::{self, Peered};
-use super::model::{Connection, Connections, Conntrack, Cut, Holder, Listening, Tried};
+use super::model::{Connection, Connections, Conntrack, Cut, Holder, Listening, Tried, Watch};
 use super::netlink::Netlink;
 use crate::collector::output::Output;
 use crate::collector::processes::{self, parse};
@@ -32,7 +32,7 @@ pub struct Asked {
     pub forget: Vec<IpAddr>,
     /// Peers that may come back while it is watched: the node's own addresses, which no policy stops.
     pub spare: Vec<IpAddr>,
-    /// How long to watch after the cut.
+    /// How long to watch; with `cut`, what comes up is ended too.
     pub watch: Duration,
 }
 
@@ -74,10 +74,14 @@ pub fn write<W: Write>(out: &mut Output<W>, asked: &Asked) -> io::Result<()> {
         open: shown(&peered, &holders),
         listening,
         cut: None,
+        watch: None,
         warnings,
     };
     if asked.cut {
-        document.cut = Some(cut(asked, &peered, &holders)?);
+        document.cut = Some(cut(asked, &peered)?);
+    }
+    if asked.watch > Duration::ZERO {
+        document.watch = Some(watch(asked, &peered, &holders)?);
     }
     out.entries = document.open.len() as u64;
     let mut text = serde_json::to_vec_pretty(&document)?;
@@ -125,50 +129,50 @@ fn connection(socket: &Peered, holders: &Holders) -> Connection {
     }
 }
 
-/// Ends what is open, lets the node forget it, and watches.
-fn cut(asked: &Asked, before: &[Peered], holders: &Holders) -> io::Result<Cut> {
-    let begun = Instant::now();
-    let mut cut = Cut { tried: within(asked.pid, || destroy(leaving(before)))?, ..Cut::default() };
-    if !asked.forget.is_empty() {
-        // After the sockets: their resets still pass as parts of connections that the firewall knows.
-        cut.conntrack = Some(match super::conntrack::of(&asked.forget, true) {
-            Ok((found, failed)) => Conntrack { found, failed },
-            Err(error) => Conntrack { found: Vec::new(), failed: vec![error.to_string()] },
-        });
-    }
+/// Ends what is open, and lets the node forget it.
+fn cut(asked: &Asked, before: &[Peered]) -> io::Result<Cut> {
+    let tried = within(asked.pid, || destroy(leaving(before)))?;
+    // After the sockets: their resets still pass as parts of connections that the firewall knows.
+    let forgotten = || match super::conntrack::of(&asked.forget, true) {
+        Ok((found, failed)) => Conntrack { found, failed },
+        Err(error) => Conntrack { found: Vec::new(), failed: vec![error.to_string()] },
+    };
+    Ok(Cut { tried, conntrack: (!asked.forget.is_empty()).then(forgotten) })
+}
+
+/// Looks again and again, until the time is over.
+fn watch(asked: &Asked, before: &[Peered], holders: &Holders) -> io::Result<Watch> {
     let known: BTreeSet<(SocketAddr, SocketAddr)> = leaving(before).map(|s| (s.local, s.remote)).collect();
     let mut came: BTreeMap<(SocketAddr, SocketAddr), Connection> = BTreeMap::new();
-    let mut attempts = BTreeSet::new();
-    let watched = Instant::now();
+    let (mut watch, mut attempts) = (Watch::default(), BTreeSet::new());
+    let begun = Instant::now();
+    let so_far = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     loop {
         let (now, _) = within(asked.pid, diag::peered)?;
         let open: Vec<&Peered> = leaving(&now).filter(|s| s.state != 2).collect();
         let old = open.iter().any(|s| known.contains(&(s.local, s.remote)));
-        if !old && cut.gone_after_ms.is_none() {
-            cut.gone_after_ms = Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
-        }
+        watch.gone_after_ms = if old { None } else { watch.gone_after_ms.or_else(|| Some(so_far())) };
         for socket in open.iter().filter(|s| !known.contains(&(s.local, s.remote))) {
             if came.len() < MAX {
                 came.entry((socket.local, socket.remote)).or_insert_with(|| connection(socket, holders));
             }
         }
         attempts.extend(leaving(&now).filter(|s| s.state == 2).take(MAX).map(|s| s.remote.to_string()));
-        if watched.elapsed() >= asked.watch {
-            cut.left = open.iter().take(MAX).map(|s| connection(s, holders)).collect();
-            if old {
-                cut.gone_after_ms = None;
-            }
+        if begun.elapsed() >= asked.watch {
+            watch.left = open.iter().take(MAX).map(|s| connection(s, holders)).collect();
             break;
         }
-        // Whoever got through is ended too, and stays in the list of what came.
-        let again = open.iter().copied().filter(|s| !asked.spare.contains(&s.remote.ip()));
-        within(asked.pid, || destroy(again))?;
-        std::thread::sleep(LOOK);
+        if asked.cut {
+            // Whoever got through is ended too, and stays in the list of what came.
+            let again = open.iter().copied().filter(|s| !asked.spare.contains(&s.remote.ip()));
+            within(asked.pid, || destroy(again))?;
+        }
+        std::thread::sleep(LOOK.min(asked.watch.saturating_sub(begun.elapsed())));
     }
-    cut.watched_ms = u64::try_from(watched.elapsed().as_millis()).unwrap_or(u64::MAX);
-    cut.came = came.into_values().collect();
-    cut.attempts = attempts.into_iter().collect();
-    Ok(cut)
+    watch.watched_ms = so_far();
+    watch.came = came.into_values().collect();
+    watch.attempts = attempts.into_iter().collect();
+    Ok(watch)
 }
 
 fn destroy<'a>(sockets: impl Iterator<Item = &'a Peered>) -> io::Result<Vec<Tried>> {

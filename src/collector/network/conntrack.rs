@@ -5,8 +5,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustix::net::netlink;
-use serde::{Deserialize, Serialize};
 
+use super::model::Remembered;
 use super::netlink::{Netlink, attributes};
 
 /// NFNL_SUBSYS_CTNETLINK with IPCTNL_MSG_CT_GET and IPCTNL_MSG_CT_DELETE (linux/netfilter/nfnetlink_conntrack.h).
@@ -15,19 +15,6 @@ const DELETE: u16 = 1 << 8 | 2;
 /// CTA_TUPLE_ORIG and CTA_TUPLE_REPLY.
 const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
-
-/// One remembered connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remembered {
-    /// Its number: 6 for TCP, 17 for UDP.
-    pub protocol: u8,
-    /// Who began it, `10.0.0.7:41212`.
-    pub source: String,
-    /// With whom, before any translation.
-    pub destination: String,
-    /// Who answers, after translation.
-    pub answered_by: String,
-}
 
 /// Those with one of the addresses at either end, deleted as they are found when `delete`; how many deletions failed.
 /// Works in the network namespace of the calling thread: that is to be the node's.

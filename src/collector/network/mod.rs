@@ -2,12 +2,13 @@
 
 #[cfg(target_os = "linux")]
 mod connections;
+#[cfg(target_os = "linux")]
 mod conntrack;
 #[cfg(target_os = "linux")]
 mod diag;
 pub mod model;
+#[cfg(target_os = "linux")]
 mod netlink;
 
 #[cfg(target_os = "linux")]
 pub use connections::{Asked, within, write};
-pub use conntrack::Remembered;

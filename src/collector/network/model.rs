@@ -85,12 +85,15 @@ pub struct Connections {
     /// With `--cut`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
+    /// With `--watch-ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
     /// What could not be learned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// What was cut, and what was seen after that.
+/// What was cut.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cut {
     /// Each connection and what came of it.
@@ -98,15 +101,20 @@ pub struct Cut {
     /// What the node's firewall remembered of the pod and was to forget; None when that was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conntrack: Option<Conntrack>,
-    /// Milliseconds until none of them was open any more; None when some stayed.
-    pub gone_after_ms: Option<u64>,
-    /// Milliseconds that were watched after the cut.
+}
+
+/// What was seen in the time after.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Watch {
+    /// Milliseconds that were watched.
     pub watched_ms: u64,
+    /// Milliseconds until none of what was open at first was open any more; None when some stayed.
+    pub gone_after_ms: Option<u64>,
     /// Connections that were open at the end.
     pub left: Vec<Connection>,
-    /// Connections that came up while it was watched, each once.
+    /// Connections that came up while it was watched, each once. With `--cut` they were ended too.
     pub came: Vec<Connection>,
-    /// Attempts that were seen while it was watched (SYN_SENT), each address once.
+    /// Attempts that were seen (SYN_SENT), each address once.
     pub attempts: Vec<String>,
 }
 
@@ -130,7 +138,34 @@ pub struct Tried {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conntrack {
     /// What was there.
-    pub found: Vec<super::Remembered>,
+    pub found: Vec<Remembered>,
     /// Why entries, or all of them, could not be deleted.
     pub failed: Vec<String>,
+}
+
+/// One remembered connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Its number: 6 for TCP, 17 for UDP.
+    pub protocol: u8,
+    /// Who began it, `10.0.0.7:41212`.
+    pub source: String,
+    /// With whom, before any translation.
+    pub destination: String,
+    /// Who answers, after translation.
+    pub answered_by: String,
+}
+
+/// What one attempt led to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// `10.0.0.7:443`.
+    pub address: String,
+    /// `connected`, `refused`, `timeout`, `unreachable`, `invalid` or `failed`.
+    pub outcome: String,
+    /// Milliseconds until then.
+    pub ms: u64,
+    /// What the system said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }

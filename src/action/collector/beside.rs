@@ -1,5 +1,4 @@
-//! Quell's collector as an ephemeral container beside a suspect's container: starting it, and whether it runs. Actions
-//! that need it share it: the first that comes starts it.
+//! Quell's collector as an ephemeral container beside a suspect's container: starting it, and whether it runs.
 
 use std::time::Duration;
 
@@ -8,15 +7,14 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
+use super::{BESIDE_RUNG, Handle, State, prefix};
 use crate::action::{Done, Rule, Scope};
 use crate::cluster::{Cx, Problem, target};
 use crate::event::{Landed, ObjectRef, Op, OpKind, OpStatus, Risk, Undo};
-use crate::evidence::hex;
 
 /// The right to start it.
-pub(super) const START: Rule = Rule {
+pub const START: Rule = Rule {
     group: "",
     resource: "pods/ephemeralcontainers",
     verbs: &["patch"],
@@ -25,17 +23,12 @@ pub(super) const START: Rule = Rule {
     optional: false,
 };
 
-/// What the names of this incident's collectors begin with.
-pub(super) fn prefix(cx: &Cx) -> String {
-    format!("quell-{}-", &hex(&Sha256::digest(&cx.incident))[..8])
-}
-
 /// How a container's collector is to be had.
 pub(super) enum Offer {
     /// By this operation.
-    Start(Box<Op>),
-    /// It runs already, under this name: an earlier step started it.
-    Runs(String),
+    Start(Box<Op>, Handle),
+    /// It runs already: an earlier step started it.
+    Runs(Handle),
     /// Not at all, and why.
     Absent(String),
 }
@@ -50,17 +43,25 @@ pub(super) async fn offer(
     image: &str,
     ttl_seconds: u64,
 ) -> Result<Offer, Problem> {
-    if image.is_empty() {
-        return Ok(Offer::Absent("no collector image was given".into()));
-    }
     let place = list(pod, "containers").position(|c| c["name"] == container).unwrap_or_default();
     let name = format!("{}{}", prefix(cx), place + 1);
+    let handle = |cuts: bool| Handle {
+        rung: BESIDE_RUNG.into(),
+        namespace: object.namespace.clone().unwrap_or_default(),
+        pod: object.name.clone(),
+        container: name.clone(),
+        node: pod["spec"]["nodeName"].as_str().unwrap_or_default().into(),
+        image: image.into(),
+        cuts,
+    };
     if list(pod, "ephemeralContainers").any(|c| c["name"] == name.as_str()) {
         let mut states = pod["status"]["ephemeralContainerStatuses"].as_array().into_iter().flatten();
         let state = states.find(|s| s["name"] == name.as_str()).cloned();
         let state: Option<ContainerStatus> = state.and_then(|s| serde_json::from_value(s).ok());
         if state.as_ref().is_some_and(running) {
-            return Ok(Offer::Runs(name));
+            return Ok(Offer::Runs(handle(may_cut(
+                list(pod, "ephemeralContainers").find(|c| c["name"] == name.as_str()),
+            ))));
         }
         if let Some(why) = state.as_ref().and_then(hopeless) {
             return Ok(Offer::Absent(format!("the collector {name} does not run: {why}")));
@@ -70,7 +71,8 @@ pub(super) async fn offer(
             Op::observe(object.clone(), format!("wait for quell's collector {name} beside container {container}"));
         op.detail =
             json!({"key": format!("collector {container}"), "kind": "collector", "container": container, "name": name});
-        return Ok(Offer::Start(Box::new(op)));
+        let cuts = may_cut(list(pod, "ephemeralContainers").find(|c| c["name"] == name.as_str()));
+        return Ok(Offer::Start(Box::new(op), handle(cuts)));
     }
     let mut refused = Vec::new();
     for (profile, context) in profiles(pod, container) {
@@ -84,9 +86,8 @@ pub(super) async fn offer(
         let sent = pods(cx, object).patch_ephemeral_containers(&object.name, &dry, &Patch::Strategic(&patch)).await;
         match sent.map_err(Problem::from) {
             Ok(_) => {
-                return Ok(Offer::Start(Box::new(collector(
-                    object, container, &name, image, profile, &spec, &refused,
-                ))));
+                let op = collector(object, container, &name, image, profile, &spec, &refused);
+                return Ok(Offer::Start(Box::new(op), handle(may_cut(Some(&spec)))));
             }
             Err(problem) if cx.passes_on(&problem) => return Err(problem),
             Err(problem) => refused.push(format!("{profile}: {problem}")),
@@ -127,8 +128,9 @@ fn profiles(pod: &Value, container: &str) -> Vec<(&'static str, Value)> {
     };
     let (user, group) = (of("runAsUser"), of("runAsGroup"));
     let mut all = vec![(
-        "root with SYS_PTRACE",
-        json!({"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": false, "capabilities": {"add": ["SYS_PTRACE", "DAC_READ_SEARCH"]}}),
+        "root with SYS_PTRACE and NET_ADMIN",
+        json!({"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": false,
+               "capabilities": {"add": ["SYS_PTRACE", "DAC_READ_SEARCH", "NET_ADMIN"]}}),
     )];
     // Without SYS_PTRACE the kernel compares users, root's too (ptrace(2), "Ptrace access mode checking").
     if user.is_null() || user == 0 {
@@ -150,16 +152,8 @@ fn profiles(pod: &Value, container: &str) -> Vec<(&'static str, Value)> {
 /// How long the node may take to pull the image and start it, unless the operation says `patience_seconds`.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether the collector can be used.
-pub(super) enum State {
-    /// It runs; with the id of the target's container.
-    Running(String),
-    /// It does not, and why.
-    Absent(String),
-}
-
 /// Adds the ephemeral container, unless an earlier step did, and waits until it runs, or can't.
-pub(super) async fn start(cx: &Cx, op: &Op) -> Result<Done, Problem> {
+pub async fn start(cx: &Cx, op: &Op) -> Result<Done, Problem> {
     if op.kind != OpKind::Change {
         return wait(cx, op).await.map(|done| Done { status: OpStatus::Taken, ..done });
     }
@@ -181,7 +175,7 @@ pub(super) async fn start(cx: &Cx, op: &Op) -> Result<Done, Problem> {
 }
 
 /// A collector that does not start is no failure of the step: the next way is taken, and the record says so.
-pub(super) async fn wait(cx: &Cx, op: &Op) -> Result<Done, Problem> {
+pub async fn wait(cx: &Cx, op: &Op) -> Result<Done, Problem> {
     let name = text(op, "name").to_string();
     let settled = |pod: Option<&Pod>| {
         pod.is_none_or(|pod| status(pod, &name).is_some_and(|s| running(s) || hopeless(s).is_some()))
@@ -216,24 +210,12 @@ fn started(name: &str) -> Done {
     }
 }
 
-/// Whether this operation's collector runs now.
-pub(super) async fn usable(cx: &Cx, op: &Op) -> Result<State, Problem> {
-    let name = text(op, "name");
-    if name.is_empty() {
-        return Ok(State::Absent(text(op, "why").into()));
-    }
-    let pod = target::pod(
-        &cx.client,
-        op.object.namespace.as_deref().unwrap_or_default(),
-        &op.object.name,
-        op.object.uid.as_deref(),
-    )
-    .await?;
-    Ok(match status(&pod, name) {
-        Some(s) if running(s) => match container_id(&pod, text(op, "container")) {
-            Some(id) => State::Running(id),
-            None => State::Absent("the API does not show the container's id any more: it is not running".into()),
-        },
+/// Whether it runs now.
+pub async fn usable(cx: &Cx, handle: &Handle, object: &ObjectRef) -> Result<State, Problem> {
+    let namespace = object.namespace.as_deref().unwrap_or_default();
+    let pod = target::pod(&cx.client, namespace, &object.name, object.uid.as_deref()).await?;
+    Ok(match status(&pod, &handle.container) {
+        Some(s) if running(s) => State::Running,
         Some(s) => State::Absent(format!(
             "the collector does not run: {}",
             hopeless(s).unwrap_or_else(|| "not started".into())
@@ -242,22 +224,22 @@ pub(super) async fn usable(cx: &Cx, op: &Op) -> Result<State, Problem> {
     })
 }
 
-/// The id of a running container: `containerd://…`.
-fn container_id(pod: &Pod, name: &str) -> Option<String> {
-    let status = pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|s| s.name == name)?;
-    status.container_id.clone().filter(|id| running(status) && !id.is_empty())
+/// Ending connections takes CAP_NET_ADMIN.
+fn may_cut(spec: Option<&Value>) -> bool {
+    let added = spec.and_then(|s| s["securityContext"]["capabilities"]["add"].as_array());
+    added.is_some_and(|all| all.iter().any(|c| c == "NET_ADMIN"))
 }
 
 fn status<'p>(pod: &'p Pod, name: &str) -> Option<&'p ContainerStatus> {
     pod.status.as_ref()?.ephemeral_container_statuses.as_ref()?.iter().find(|s| s.name == name)
 }
 
-fn running(status: &ContainerStatus) -> bool {
+pub(super) fn running(status: &ContainerStatus) -> bool {
     status.state.as_ref().is_some_and(|s| s.running.is_some())
 }
 
 /// Why it will not run; None while it still may.
-fn hopeless(status: &ContainerStatus) -> Option<String> {
+pub(super) fn hopeless(status: &ContainerStatus) -> Option<String> {
     let state = status.state.as_ref()?;
     if let Some(ended) = &state.terminated {
         return Some(format!("it ended with exit code {}", ended.exit_code));
@@ -277,7 +259,7 @@ fn hopeless(status: &ContainerStatus) -> Option<String> {
 }
 
 /// Whether an operation that starts it took effect.
-pub(super) async fn landed(cx: &Cx, op: &Op) -> Result<(Landed, Option<Done>), Problem> {
+pub async fn landed(cx: &Cx, op: &Op) -> Result<(Landed, Option<Done>), Problem> {
     let namespace = op.object.namespace.as_deref().unwrap_or_default();
     let pod = target::pod(&cx.client, namespace, &op.object.name, op.object.uid.as_deref()).await?;
     let name = text(op, "name");
@@ -334,14 +316,16 @@ mod tests {
             matches!(offered("app", json!({"terminated": {"exitCode": 3}})).await, Offer::Absent(why) if why.contains('3'))
         );
         for waiting in [json!({"waiting": {"reason": "ContainerCreating"}}), Value::Null] {
-            let Offer::Start(op) = offered("app", waiting).await else { panic!("it is waited for") };
+            let Offer::Start(op, _) = offered("app", waiting).await else { panic!("it is waited for") };
             assert_eq!((op.kind, &op.detail["kind"]), (OpKind::Observe, &json!("collector")));
         }
     }
 
     #[tokio::test]
     async fn another_containers_collector_is_not_taken_for_ones_own() {
-        let Offer::Start(op) = offered("sidecar", json!({"running": {}})).await else { panic!("it has none yet") };
-        assert!(op.kind == OpKind::Change && text(&op, "name").ends_with("-2"), "{}", op.detail);
+        let Offer::Start(op, handle) = offered("sidecar", json!({"running": {}})).await else {
+            panic!("it has none yet")
+        };
+        assert!(op.kind == OpKind::Change && text(&op, "name").ends_with("-2") && handle.cuts, "{}", op.detail);
     }
 }
