@@ -200,8 +200,12 @@ impl Session {
                 continue;
             }
             let Some(entry) = action::find(&step.uses) else { continue };
-            let mut namespaces: BTreeSet<String> =
-                step.ops.iter().filter_map(|op| op.object.namespace.clone()).collect();
+            let mut namespaces: BTreeSet<String> = step
+                .ops
+                .iter()
+                .filter_map(|op| op.object.namespace.clone())
+                .filter(|ns| ns != action::COLLECTORS)
+                .collect();
             namespaces.insert(self.namespace());
             for rule in entry.spec.rules.iter().copied().chain(lease_rule(&step.ops)) {
                 for verb in rule.verbs {

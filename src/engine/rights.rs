@@ -46,6 +46,7 @@ pub fn manifests(runbook: &Runbook, namespace: &str, subject: Option<&Subject>) 
     ];
     let own = policy_rules(&rules, Scope::Collectors);
     if !own.is_empty() {
+        all.push(action::collectors_namespace());
         all.push(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "rules": own,
                         "metadata": {"name": name, "namespace": action::COLLECTORS, "labels": labels}}));
     }

@@ -40,7 +40,10 @@ impl World {
         let (host, port) = address.rsplit_once(':').ok_or_else(|| format!("{address}: no port"))?;
         let port: u16 = port.parse().map_err(|_| format!("{address}: no port"))?;
         let source = self.store.get(from).ok_or("no such pod")?.clone();
-        let source = peer(from, &source);
+        let mut source = peer(from, &source);
+        // With its node's network it is no pod to any policy.
+        let on_host = self.store.value(from).filter(|pod| pod["spec"]["hostNetwork"] == true);
+        source.pod &= on_host.is_none();
         let (target, port) = self.resolve(&from.namespace, host, port)?;
         let Some(key) = target else {
             // Outside: whoever is there answers.
@@ -55,7 +58,10 @@ impl World {
         };
         let entry = self.store.get(&key).ok_or("connection timed out")?.clone();
         let other = peer(&key, &entry);
-        if !self.judged(&source, &other, port, "Egress") || !self.judged(&other, &source, port, "Ingress") {
+        let own_node = on_host.is_some_and(|pod| pod["spec"]["nodeName"] == entry.field("spec.nodeName"));
+        let allowed = || self.judged(&source, &other, port, "Egress") && self.judged(&other, &source, port, "Ingress");
+        // What goes between a pod and its node no policy stops: Kubernetes, "Network Policies".
+        if !own_node && !allowed() {
             return Err("connection timed out".into());
         }
         let pod = entry.value();

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::Inner;
 use super::answer::{Answer, Refusal, Result};
 use super::api::Request;
-use super::container::{Container, Io, Net};
+use super::container::{Container, HostTree, Io, Net};
 use super::rbac::Attributes;
 use super::resource::Resource;
 use super::special::no_container;
@@ -365,6 +365,18 @@ impl Net for PodNet {
         let _ = timeout;
         let inner = self.inner.upgrade().ok_or("connection refused")?;
         inner.with(|world| world.dial(&self.pod, address))
+    }
+
+    fn neighbour(&self, id: &str) -> Option<(Arc<Container>, Box<dyn Net>)> {
+        let inner = self.inner.upgrade()?;
+        let id = id.rsplit('/').next().filter(|id| id.len() >= 12)?;
+        let (pod, container) = inner.with(|world| world.on_node_of(&self.pod, id))?;
+        Some((container, Box::new(PodNet { inner: self.inner.clone(), pod })))
+    }
+
+    fn host_tree(&self, path: &str) -> Option<HostTree> {
+        let inner = self.inner.upgrade()?;
+        inner.with(|world| world.host_files(&self.pod, path)).map(HostTree::of_files)
     }
 }
 

@@ -185,8 +185,13 @@ fn namespace_op() -> Op {
 }
 
 fn namespace() -> Result<k8s_openapi::api::core::v1::Namespace, Problem> {
-    typed(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {
-        "app.kubernetes.io/managed-by": "quell", "pod-security.kubernetes.io/enforce": "privileged"}}}))
+    typed(&namespace_manifest())
+}
+
+/// The namespace of quell's own pods: whoever prepares a cluster makes it, else the first run that may.
+pub fn namespace_manifest() -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {
+        "app.kubernetes.io/managed-by": "quell", "pod-security.kubernetes.io/enforce": "privileged"}}})
 }
 
 fn typed<T: serde::de::DeserializeOwned>(manifest: &Value) -> Result<T, Problem> {

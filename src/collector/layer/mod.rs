@@ -29,7 +29,7 @@ impl Layers {
 
     fn parse(table: &str, host: &str) -> Result<Layers, String> {
         // What was mounted over it last is what the process sees.
-        let root = table.lines().filter(|line| line.split(' ').nth(4) == Some("/")).next_back();
+        let root = table.lines().rfind(|line| line.split(' ').nth(4) == Some("/"));
         let (_, kind) = root.and_then(|line| line.split_once(" - ")).ok_or("its mount table shows no root")?;
         let mut words = kind.split(' ');
         let (kind, options) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());

@@ -58,7 +58,7 @@ fn entry(family: u8, payload: &[u8], addresses: &[IpAddr]) -> Option<(Remembered
     request.extend((ORIGINAL | 0x8000).to_ne_bytes());
     request.extend(raw);
     request.resize(request.len().next_multiple_of(4), 0);
-    let shown = |(address, port): (IpAddr, u16)| std::net::SocketAddr::new(address, port).to_string();
+    let shown = |(address, port): End| std::net::SocketAddr::new(address, port).to_string();
     let remembered = Remembered {
         protocol: original.2,
         source: shown(original.0),
@@ -68,8 +68,11 @@ fn entry(family: u8, payload: &[u8], addresses: &[IpAddr]) -> Option<(Remembered
     Some((remembered, request))
 }
 
+/// Address and port.
+type End = (IpAddr, u16);
+
 /// Source, destination and protocol of a tuple. ICMP has no ports: they are 0.
-fn tuple(value: &[u8]) -> Option<((IpAddr, u16), (IpAddr, u16), u8)> {
+fn tuple(value: &[u8]) -> Option<(End, End, u8)> {
     let (mut from, mut to, mut ports, mut protocol) = (None, None, [0_u16; 2], 0);
     for (kind, inner) in attributes(value) {
         for (kind, value) in attributes(inner).map(|(k, v)| ((kind, k), v)) {

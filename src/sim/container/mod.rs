@@ -43,6 +43,8 @@ pub struct Facts {
     pub started: i64,
     /// The user that the pod sets.
     pub uid: Option<u32>,
+    /// Ports that the pod says it listens on: process 1 does, unless the image says otherwise.
+    pub ports: Vec<u16>,
 }
 
 /// A running container. All of its methods may be called from several threads.
@@ -51,8 +53,12 @@ pub struct Container {
     /// The user that execs run as.
     uid: u32,
     state: Arc<Mutex<State>>,
+    /// What its image had, and the runtime put there.
+    image: files::Node,
     /// Whom an ephemeral container with quell's collector looks at.
     target: Option<Arc<Container>>,
+    /// It runs quell's collector for its whole node.
+    on_node: bool,
 }
 
 /// A container that is made when somebody first looks into it: of a large cluster's, hardly any is.
@@ -110,6 +116,33 @@ pub trait Net: Send + Sync {
     /// Why there is none: a text that contains `refused`, `timed out`, `unreachable`, `no route` or `no such host`, or
     /// another one.
     fn dial(&self, address: &str, timeout: Duration) -> Result<(), String>;
+
+    /// Another container of the node, by its id, and the network as its pod sees it; None where this pod does not see
+    /// the node's processes.
+    fn neighbour(&self, id: &str) -> Option<(Arc<Container>, Box<dyn Net>)> {
+        let _ = id;
+        None
+    }
+
+    /// A directory of the node below `/host`; None where there is none.
+    fn host_tree(&self, path: &str) -> Option<HostTree> {
+        let _ = path;
+        None
+    }
+}
+
+/// A directory of a node, as far as the simulation has one.
+pub struct HostTree(files::Node);
+
+impl HostTree {
+    /// From files: path and content.
+    pub fn of_files(all: Vec<(String, Vec<u8>)>) -> HostTree {
+        let mut root = files::Node::directory(now());
+        for (path, content) in all {
+            root.put(&path, files::Node::file(content, now()));
+        }
+        HostTree(root)
+    }
 }
 
 /// A process, as `ps` shows it.
@@ -160,6 +193,16 @@ impl Container {
         self.state().processes.contains_key(&1)
     }
 
+    /// The files below a directory: path from there, and content.
+    pub fn files_below(&self, path: &str) -> Vec<(String, Vec<u8>)> {
+        let state = self.state();
+        let mut all = Vec::new();
+        if let Some(node) = state.root.at(path) {
+            below(node, "", &mut all);
+        }
+        all
+    }
+
     /// What a file holds, links followed; None where it is not there.
     pub fn read_file(&self, path: &str) -> Option<Vec<u8>> {
         let state = self.state();
@@ -182,6 +225,9 @@ impl Container {
         {
             return Ok(collector::run(self, target, argv, io, net));
         }
+        if self.on_node && name == "/quell-collector" {
+            return Ok(collector::run_on_node(self, argv, io, net));
+        }
         let refused = |why: &str| NotStarted {
             message: format!(
                 "OCI runtime exec failed: exec failed: unable to start container process: exec: {name:?}: {why}"
@@ -201,6 +247,18 @@ impl Container {
         let killed = shell.cancelled();
         self.state().processes.remove(&pid);
         Ok(if killed { 137 } else { code })
+    }
+}
+
+fn below(node: &files::Node, base: &str, all: &mut Vec<(String, Vec<u8>)>) {
+    match &node.kind {
+        files::Kind::File(content) => all.push((base.to_string(), content.to_vec())),
+        files::Kind::Directory(children) => {
+            for (name, child) in children.iter() {
+                below(child, &format!("{base}/{name}"), all);
+            }
+        }
+        _ => {}
     }
 }
 

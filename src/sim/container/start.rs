@@ -59,8 +59,9 @@ impl Container {
             }
         }
         let uid = facts.uid.unwrap_or(inside.user);
+        let image = root.clone();
         let state = Arc::new(Mutex::new(State { root, processes: Default::default(), next: (1, 40_000) }));
-        let container = Container { facts, uid, state, target: None };
+        let mut container = Container { facts, uid, state, image, target: None, on_node: false };
         if inside.processes.is_empty() {
             let usual = vec!["/entrypoint".to_string()];
             let command = container.facts.command.clone();
@@ -70,6 +71,31 @@ impl Container {
         for spec in &inside.processes {
             container.start(spec, container.facts.started);
         }
+        container.listen();
+        // Executables that processes were started from are the image's too.
+        let image = container.state().root.clone();
+        container.image = image;
+        container
+    }
+
+    /// Process 1 listens on the pod's ports, when nothing listens anywhere.
+    fn listen(&self) {
+        let mut state = self.state();
+        if state.processes.values().any(|p| p.sockets.iter().any(|(_, s)| s.state == "LISTEN")) {
+            return;
+        }
+        let first = state.next.1;
+        state.next.1 += self.facts.ports.len() as u64;
+        let sockets = self.facts.ports.iter().map(|port| SocketSpec::short(&format!("0.0.0.0:{port}")));
+        if let Some(one) = state.processes.get_mut(&1) {
+            one.sockets.extend((first..).zip(sockets));
+        }
+    }
+
+    /// A container of quell's own pods: `on_node` when it sees the node's processes.
+    pub fn own(facts: Facts) -> Container {
+        let mut container = Container::new(&Inside { tools: Some(Vec::new()), ..Inside::default() }, facts);
+        container.on_node = true;
         container
     }
 
@@ -84,7 +110,8 @@ impl Container {
         } else {
             facts.command.clone()
         };
-        let container = Container { facts, uid, state, target: Some(target.clone()) };
+        let image = Node::directory(facts.started);
+        let container = Container { facts, uid, state, image, target: Some(target.clone()), on_node: false };
         container.join(&target, &command);
         container
     }

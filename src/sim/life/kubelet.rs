@@ -148,6 +148,7 @@ fn run(world: &mut World, pod: &Value, spec: &Value, image: &Image, container_id
     let target = target.and_then(|t| world.containers.get(&(uid.clone(), t)).map(|r| r.container.get()));
     let container = match target {
         Some(target) if is_collector => Lazy::from(Container::collector(target, facts)),
+        None if is_collector => Lazy::from(Container::own(facts)),
         _ => Lazy::new(image.inside.clone(), facts),
     };
     let now = world.now();
@@ -203,7 +204,10 @@ fn facts(world: &mut World, pod: &Value, spec: &Value, container_id: &str) -> Fa
     let mounts = mounts(world, pod, spec, &namespace);
     let user = &spec["securityContext"]["runAsUser"];
     let user = if user.is_null() { &pod["spec"]["securityContext"]["runAsUser"] } else { user };
+    let ports = spec["ports"].as_array().into_iter().flatten().filter(|p| p["protocol"] != "UDP");
+    let ports = ports.filter_map(|p| u16::try_from(p["containerPort"].as_u64()?).ok()).collect();
     Facts {
+        ports,
         hostname,
         container_id: container_id.into(),
         image: spec["image"].as_str().unwrap_or_default().into(),

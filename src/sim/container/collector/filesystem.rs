@@ -21,6 +21,11 @@ pub struct Limits {
 
 /// Reads the options; whether the container that is named is the one that is seen.
 pub fn limits(run: &Run<'_>, given: &Given) -> Result<Limits, Failure> {
+    seen(run, given)?;
+    bounds(run, given)
+}
+
+fn seen(run: &Run<'_>, given: &Given) -> Result<(), Failure> {
     match (given.all("--root").next_back(), given.all("--container").next_back()) {
         (Some(root), None) => {
             let here = run.view(|v| v.resolve("", root, true)).is_ok_and(|real| real.is_empty());
@@ -46,6 +51,11 @@ pub fn limits(run: &Run<'_>, given: &Given) -> Result<Limits, Failure> {
         }
         _ => return Err(Failure::Usage("filesystem takes either --root or --container".into())),
     }
+    Ok(())
+}
+
+/// The options that bound what is taken.
+pub fn bounds(run: &Run<'_>, given: &Given) -> Result<Limits, Failure> {
     let exclude = given.all("--exclude").map(|text| {
         let (path, why) = text.split_once(':').unwrap_or((text, "excluded"));
         let path = path.trim_matches('/').to_string();
@@ -71,8 +81,13 @@ pub fn write(run: &Run<'_>, out: &mut Frames, limits: &Limits) -> io::Result<()>
             .collect();
         (v.state.root.clone(), mounts)
     });
-    head(out, "./", &root)?;
-    let mut todo: Vec<(String, Node)> = children("", &root);
+    tree(run, out, limits, &root, &mounts)
+}
+
+/// Writes a tree as an archive.
+pub fn tree(run: &Run<'_>, out: &mut Frames, limits: &Limits, root: &Node, mounts: &[String]) -> io::Result<()> {
+    head(out, "./", root)?;
+    let mut todo: Vec<(String, Node)> = children("", root);
     while let Some((path, node)) = todo.pop() {
         if limits.files.is_some_and(|most| out.entries >= most) {
             out.truncate(format!("the limit of {} entries was met", out.entries));

@@ -1,15 +1,18 @@
 //! quell's collector in a simulated ephemeral container: the same frames as the real program sends, about the target's
 //! simulated files and processes.
 
+mod changes;
 mod filesystem;
 mod frames;
 mod header;
+mod network;
 mod processes;
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::files::Node;
 use super::shell::Stream;
 use super::state::View;
 use super::{Container, Io, Net, given_up, wait};
@@ -18,13 +21,23 @@ use frames::Frames;
 
 const USAGE: &str = "quell-collector: reads a suspect container from beside it
   serve [--ttl SECONDS]                      say who I am, then wait and end by myself
-  processes                                  every process that /proc shows, with sockets, as JSON
+  processes [--container ID]                 every process that /proc shows, with sockets, as JSON
   filesystem --root DIR | --container ID [--or-init]
              [--exclude PATH[:WHY]]... [--max-bytes N] [--max-file N] [--max-files N]
                                              one tar stream of a tree
-  probe [--timeout-ms N] ADDRESS:PORT...     which of them take a TCP connection, as JSON
+  layer --container ID [--host DIR] [--exclude …] [--max-…]
+                                             what it changed against its image: its writable layer, as tar
+  drift --container ID [--host DIR]          the same as a list, as JSON lines
+  unlinked --container ID [--max-…]          deleted executables, memfds and the like that its processes hold, as tar
+  probe [--container ID] [--timeout-ms N] ADDRESS:PORT...
+                                             which of them take a TCP connection, as JSON
+  connections [--container ID] [--cut] [--forget IP]... [--spare IP]... [--watch-ms N]
+                                             what is open and by whom, as JSON; with --cut ended, and watched
 All but serve write frames and wait for one line on standard input; --raw writes the data alone.
 ";
+
+/// Options of what reads a tree.
+const TREE: [&str; 7] = ["--root", "--container", "--exclude", "--max-bytes", "--max-file", "--max-files", "--host"];
 
 enum Failure {
     Usage(String),
@@ -88,7 +101,8 @@ struct Run<'a> {
 
 /// Runs `/quell-collector ARGS`; the exit code.
 pub fn run(own: &Container, target: &Container, argv: &[String], io: Io, net: &dyn Net) -> i32 {
-    let pid = own.join(target, argv);
+    // On the node it is no process of the target's.
+    let pid = if own.target.is_some() { own.join(target, argv) } else { 1 };
     let cancel = io.cancel.clone();
     let mut run = Run { own, target, pid, argv: argv.get(1..).unwrap_or_default(), io, net };
     let code = match run.dispatch() {
@@ -102,8 +116,26 @@ pub fn run(own: &Container, target: &Container, argv: &[String], io: Io, net: &d
             1
         }
     };
-    let there = target.state().processes.remove(&pid).is_some();
+    let there = own.target.is_none() || target.state().processes.remove(&pid).is_some();
     if given_up(&cancel) || !there { 137 } else { code }
+}
+
+/// The same on the node, of a container there that `--container` names, or of quell's own pod.
+pub fn run_on_node(own: &Container, argv: &[String], io: Io, net: &dyn Net) -> i32 {
+    let named = argv.iter().skip_while(|a| *a != "--container").nth(1);
+    match named.map(|id| (id, net.neighbour(id))) {
+        None => run(own, own, argv, io, net),
+        Some((_, Some((target, inside)))) => run(own, &target, argv, io, inside.as_ref()),
+        Some((id, None)) => {
+            let mut io = io;
+            let id = id.rsplit('/').next().unwrap_or_default();
+            let text = format!(
+                "quell-collector: no process of container {id} is visible from here: the runtime does not share its processes"
+            );
+            let _ = writeln!(io.stderr, "{text}");
+            1
+        }
+    }
 }
 
 impl Run<'_> {
@@ -121,17 +153,50 @@ impl Run<'_> {
         match command.as_str() {
             "serve" => self.serve(&Given::parse(rest, &[], &["--ttl"])?),
             "processes" => {
-                let given = Given::parse(rest, &["--raw"], &[])?;
+                let given = Given::parse(rest, &["--raw"], &["--container"])?;
                 self.framed(&given, processes::write)
             }
             "filesystem" => {
-                let values = ["--root", "--container", "--exclude", "--max-bytes", "--max-file", "--max-files"];
-                let given = Given::parse(rest, &["--raw", "--or-init"], &values)?;
+                let given = Given::parse(rest, &["--raw", "--or-init"], &TREE)?;
+                if let Some(root) = given.all("--root").next_back().filter(|r| r.starts_with("/host/")) {
+                    let missing = "No such file or directory (os error 2)";
+                    let node = self.net.host_tree(root);
+                    let root =
+                        node.ok_or_else(|| Failure::Other(format!("can't open the target's root {root}: {missing}")))?;
+                    let limits = filesystem::bounds(self, &given)?;
+                    return self.framed(&given, |run, out| filesystem::tree(run, out, &limits, &root.0, &[]));
+                }
                 let limits = filesystem::limits(self, &given)?;
                 self.framed(&given, |run, out| filesystem::write(run, out, &limits))
             }
+            "layer" => {
+                let given = Given::parse(rest, &["--raw"], &TREE)?;
+                let limits = filesystem::bounds(self, &given)?;
+                let now = self.target.state().root.clone();
+                let layer = changes::layer(&self.target.image, &now).unwrap_or_else(|| Node::directory(now.mtime));
+                self.framed(&given, |run, out| filesystem::tree(run, out, &limits, &layer, &[]))
+            }
+            "drift" => {
+                let given = Given::parse(rest, &["--raw"], &TREE)?;
+                self.framed(&given, changes::drift)
+            }
+            "unlinked" => {
+                let given = Given::parse(rest, &["--raw"], &TREE)?;
+                let (limits, held) = (filesystem::bounds(self, &given)?, changes::unlinked(self));
+                self.framed(&given, |run, out| filesystem::tree(run, out, &limits, &held, &[]))
+            }
+            "connections" => {
+                let values = ["--container", "--forget", "--spare", "--watch-ms"];
+                let given = Given::parse(rest, &["--raw", "--cut"], &values)?;
+                let asked = network::Asked {
+                    cut: given.has("--cut"),
+                    forget: given.all("--forget").map(Into::into).collect(),
+                    watch: Duration::from_millis(given.number("--watch-ms")?.unwrap_or(0).min(60_000)),
+                };
+                self.framed(&given, |run, out| network::write(run, out, &asked))
+            }
             "probe" => {
-                let given = Given::parse(rest, &["--raw"], &["--timeout-ms"])?;
+                let given = Given::parse(rest, &["--raw"], &["--timeout-ms", "--container"])?;
                 let timeout = Duration::from_millis(given.number("--timeout-ms")?.unwrap_or(2000).clamp(1, 60_000));
                 self.framed(&given, |run, out| run.probe(out, &given.words, timeout))
             }
@@ -146,7 +211,8 @@ impl Run<'_> {
         writeln!(self.io.stdout, "{}", version())?;
         self.io.stdout.flush()?;
         wait(Duration::from_secs(ttl), &|| {
-            given_up(&self.io.cancel) || !self.target.state().processes.contains_key(&self.pid)
+            given_up(&self.io.cancel)
+                || self.own.target.is_some() && !self.target.state().processes.contains_key(&self.pid)
         });
         Ok(())
     }
