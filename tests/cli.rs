@@ -87,8 +87,15 @@ fn a_new_runbook_checks_clean_and_its_rights_are_printed() {
     assert!(!again.status.success(), "an existing file is kept");
     assert!(quell(&["runbook", "check", path.to_str().unwrap()]).status.success());
     let rights = String::from_utf8(quell(&["runbook", "rbac", path.to_str().unwrap(), "-n", "shop"]).stdout).unwrap();
-    for text in ["kind: ClusterRole", "kind: Role", "namespace: shop", "networkpolicies", "leases"] {
+    for text in [
+        "kind: ClusterRole",
+        "kind: Role",
+        "namespace: shop",
+        "networkpolicies",
+        "leases",
+        "namespace: quell-forensics",
+    ] {
         assert!(rights.contains(text), "{text} not in {rights}");
     }
-    assert!(!rights.contains("pods/exec"), "it captures nothing, so it needs no exec: {rights}");
+    assert!(!rights.contains("secrets"), "it touches no Secret, so it needs no right to: {rights}");
 }

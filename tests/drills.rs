@@ -117,12 +117,12 @@ fn a_network_that_enforces_nothing_is_told_from_one_that_does() {
     let says = |name: &str| {
         let ran = quell(dir.path(), &["--json", "-q", "drill", name, "--auto"]);
         let out = String::from_utf8_lossy(&ran.stdout).into_owned();
-        let ended = |line: &&str| line.contains(r#""step":"prove""#) && line.contains("step-finished");
+        let ended = |line: &&str| line.contains(r#""step":"isolate""#) && line.contains("step-finished");
         out.lines().find(ended).unwrap_or_else(|| panic!("{out}")).to_string()
     };
     let (enforced, ignored) = (says("pod-compromise"), says("pod-compromise-foothold"));
-    assert!(enforced.contains("new outgoing connections are stopped") && !enforced.contains("refuted"), "{enforced}");
-    assert!(ignored.contains("not enforced: from inside the pod") && ignored.contains("refuted"), "{ignored}");
+    assert!(enforced.contains(r#""enforcement":"enforced""#) && enforced.contains("verified"), "{enforced}");
+    assert!(ignored.contains(r#""enforcement":"not-enforced""#) && ignored.contains("refuted"), "{ignored}");
 }
 
 /// A runbook with one thing wrong.
@@ -194,7 +194,7 @@ const MUTANTS: &[Mutant] = &[
         name: "no files are captured",
         change: |steps| {
             let i = at(steps, "capture");
-            steps[i]["with"]["filesystem"] = serde_yaml::from_str("false").unwrap();
+            steps[i]["with"]["filesystem"] = serde_yaml::from_str("none").unwrap();
         },
         caught: Some(("evidence.filesystem", "none was taken")),
     },

@@ -11,22 +11,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::collector::node::{self, NAMESPACE, RULES};
-use super::pod_isolate::INCIDENT;
 use super::{Action, Done, Kind, Spec, StepPlan};
-use crate::cluster::{Cx, Fault, Problem};
-use crate::event::{Landed, ObjectRef, Op, OpStatus, Proof, Risk, Undo};
+use crate::cluster::{Cx, Problem, target};
+use crate::event::{Landed, ObjectRef, Op, OpKind, OpStatus, Proof, Risk, Undo};
 
 /// How long the kubelet may take to end one.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Parameters.
+/// Parameters: none. What is removed is found by the incident's label.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct CollectorRemove {
-    /// Their names, as `pod.isolate` and `pod.capture` gave them.
-    #[serde(default)]
-    collectors: Vec<String>,
-}
+pub struct CollectorRemove {}
 
 impl Kind for CollectorRemove {
     const SPEC: Spec = Spec {
@@ -39,45 +34,43 @@ impl Kind for CollectorRemove {
         undo: "not needed",
         captures: false,
         rules: &[RULES[0]],
-        example: "id: tidy\ntitle: Take quell's own pods away\nuses: collector.remove\nwith:\n  collectors: ${{ steps.isolate.outputs.collectors }}\n",
+        example: "id: tidy\ntitle: Take quell's own pods away\nuses: collector.remove\n",
         outputs: &[("removed", "the pods that were deleted")],
     };
 }
 
 #[async_trait]
 impl Action for CollectorRemove {
-    async fn plan(&self, _: &Cx) -> Result<StepPlan, Problem> {
-        let ops = self.collectors.iter().map(|name| {
-            let object = ObjectRef {
-                api_version: "v1".into(),
-                kind: "Pod".into(),
-                namespace: Some(NAMESPACE.into()),
-                name: name.clone(),
-                uid: None,
-            };
-            Op::change("delete", object.clone(), format!("delete quell's own {object}"), Risk::Low, Undo::NotNeeded)
-        });
-        Ok(StepPlan { ops: ops.collect(), outputs: json!({"removed": self.collectors}), ..StepPlan::default() })
+    async fn plan(&self, cx: &Cx) -> Result<StepPlan, Problem> {
+        let mut plan = StepPlan::default();
+        let found = match node::left(cx).await {
+            Ok(found) => found,
+            Err(problem) if cx.passes_on(&problem) => return Err(problem),
+            Err(problem) => {
+                plan.warnings.push(format!("whether any of quell's own pods are left is not known: {problem}"));
+                Vec::new()
+            }
+        };
+        for pod in &found {
+            let object = target::object(pod);
+            let text = format!("delete quell's own {object}");
+            plan.ops.push(Op::change("delete", object, text, Risk::Low, Undo::NotNeeded));
+        }
+        if found.is_empty() {
+            let namespace = ObjectRef { kind: "Namespace".into(), name: NAMESPACE.into(), ..ObjectRef::default() };
+            let text = "delete what is there of quell's own pods by then, by this incident's label";
+            plan.ops.push(Op::observe(ObjectRef { api_version: "v1".into(), ..namespace }, text));
+        }
+        plan.outputs = json!({"removed": found.iter().map(ResourceExt::name_any).collect::<Vec<_>>()});
+        Ok(plan)
     }
 
     async fn apply(&self, cx: &Cx, op: &Op) -> Result<Done, Problem> {
-        let pods: Api<Pod> = Api::namespaced(cx.client.clone(), NAMESPACE);
-        let pod = match pods.get_opt(&op.object.name).await.map_err(Problem::from) {
-            Ok(Some(pod)) => pod,
-            Ok(None) => return Ok(absent(op)),
-            // Where the collector could not be started, its namespace may not be read either.
-            Err(problem) if problem.fault == Fault::Refused => {
-                return Ok(Done::told(Proof::Unproved(format!("{}: {problem}", op.object)), Value::Null));
-            }
-            Err(problem) => return Err(problem),
-        };
-        if pod.labels().get(INCIDENT) != Some(&cx.incident) {
-            return Ok(Done::told(
-                Proof::Unproved(format!("{} is not this incident's: left alone", op.object)),
-                Value::Null,
-            ));
+        if op.kind == OpKind::Observe {
+            return Ok(Done::taken("none of quell's own pods is left", None, Value::Null));
         }
-        let uid = pod.uid().unwrap_or_default();
+        let pods: Api<Pod> = Api::namespaced(cx.client.clone(), NAMESPACE);
+        let uid = op.object.uid.clone().unwrap_or_default();
         let mut done = node::remove(cx, op, Some(uid.clone())).await?;
         let gone = await_condition(pods, &op.object.name, conditions::is_deleted(&uid));
         if !matches!(tokio::time::timeout(PATIENCE, gone).await, Ok(Ok(_))) {
@@ -92,8 +85,8 @@ impl Action for CollectorRemove {
     async fn landed(&self, cx: &Cx, op: &Op) -> Result<(Landed, Option<Done>), Problem> {
         let pods: Api<Pod> = Api::namespaced(cx.client.clone(), NAMESPACE);
         Ok(match pods.get_opt(&op.object.name).await? {
-            None => (Landed::Yes, Some(absent(op))),
-            Some(_) => (Landed::No, None),
+            Some(pod) if pod.uid() == op.object.uid => (Landed::No, None),
+            _ => (Landed::Yes, Some(absent(op))),
         })
     }
 }

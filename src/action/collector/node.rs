@@ -208,6 +208,8 @@ fn manifest(cx: &Cx, role: Role, name: &str, node: &str, image: &str, ttl: u64) 
         "nodeName": node, "restartPolicy": "Never", "automountServiceAccountToken": false, "enableServiceLinks": false,
         "terminationGracePeriodSeconds": 1, "activeDeadlineSeconds": ttl + 60, "tolerations": [{"operator": "Exists"}],
         "hostNetwork": role != Role::ProbePod,
+        // Else the collector is process 1 of its own, which SIGTERM does not end.
+        "shareProcessNamespace": role != Role::Collector,
     });
     if role == Role::Collector {
         // To read other users' processes and files, to enter the pod's network namespace, to end its connections.
@@ -319,6 +321,17 @@ pub async fn remove(cx: &Cx, op: &Op, uid: Option<String>) -> Result<Done, Probl
         }
         Err(problem) => Err(problem),
     }
+}
+
+/// This incident's pods that are still there.
+///
+/// # Errors
+/// When they can't be listed; where there is no such namespace, there are none.
+pub async fn left(cx: &Cx) -> Result<Vec<Pod>, Problem> {
+    let wanted = kube::api::ListParams::default().labels(&format!("{INCIDENT}={}", cx.incident));
+    let mut all = pods(cx).list(&wanted).await?.items;
+    all.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+    Ok(all)
 }
 
 /// Waits until it runs, or can't.

@@ -210,11 +210,7 @@ impl Kind for PodCapture {
             },
         ],
         example: "id: capture\ntitle: Capture processes, logs and filesystems\nuses: pod.capture\nwith:\n  pod: ${{ steps.record.outputs.pod.name }}\n  uid: ${{ steps.record.outputs.pod.uid }}\n  collector-image: registry.example/quell/collector@sha256:0000000000000000000000000000000000000000000000000000000000000000\n",
-        outputs: &[
-            ("captured", "what was taken, and how"),
-            ("incomplete", "what was not"),
-            ("collectors", "quell's own pods, to be removed when nobody needs them any more"),
-        ],
+        outputs: &[("captured", "what was taken, and how"), ("incomplete", "what was not")],
     };
 }
 
@@ -245,7 +241,7 @@ impl Action for PodCapture {
         node::remove(cx, op, done["uid"].as_str().map(Into::into)).await
     }
 
-    fn conclude(&self, plan_outputs: &Value, done: &[(Op, Done)]) -> super::Conclusion {
+    fn conclude(&self, _: &Value, done: &[(Op, Done)]) -> super::Conclusion {
         let (mut captured, mut incomplete) = (Vec::new(), Vec::new());
         for (op, done) in done.iter().filter(|(op, _)| !collector::starts(op)) {
             let line = format!("{}: {}", subject(op), done.detail);
@@ -258,7 +254,7 @@ impl Action for PodCapture {
         if incomplete.is_empty() {
             end.summary = format!("{} captures complete", captured.len());
         }
-        end.outputs = serde_json::json!({"captured": captured, "incomplete": incomplete, "collectors": plan_outputs["collectors"]});
+        end.outputs = serde_json::json!({"captured": captured, "incomplete": incomplete});
         end
     }
 }

@@ -121,9 +121,7 @@ pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem
             plan.ops.push(op);
         }
     }
-    let own = means.iter().filter_map(|m| m.0.as_ref()).filter(|h| h.on_node()).map(|h| h.pod.clone());
-    let own: std::collections::BTreeSet<String> = own.collect();
-    plan.outputs = json!({"captured": [], "incomplete": [], "collectors": own});
+    plan.outputs = json!({"captured": [], "incomplete": []});
     Ok(plan)
 }
 

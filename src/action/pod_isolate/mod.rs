@@ -160,7 +160,6 @@ impl Kind for PodIsolate {
             ("still_selected_by", "NetworkPolicies with rules that still select the pod"),
             ("enforcement", "the verdict: enforced, partial, not-enforced or unknown"),
             ("controller", "what its controller was expected to do, and what it did"),
-            ("collectors", "quell's own pods, to be removed when nobody needs them any more"),
         ],
     };
 }

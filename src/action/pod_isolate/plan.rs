@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::around::Around;
 use super::{KEPT_ALIVE, PodIsolate, QUARANTINE, Spread, change, policy_name, reach};
 use crate::action::StepPlan;
-use crate::action::collector::{self, Handle, Wanted, node};
+use crate::action::collector::{self, Wanted, node};
 use crate::cluster::{Cx, Problem, raw, selector, target};
 use crate::event::{ObjectRef, Op, Risk, Undo};
 
@@ -47,7 +47,6 @@ pub(super) async fn plan(with: &PodIsolate, cx: &Cx) -> Result<StepPlan, Problem
     }
 
     let (mut starts, mut controls, mut changes, mut ends) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut collectors: BTreeSet<String> = BTreeSet::new();
     let mut policies: BTreeMap<String, Op> = BTreeMap::new();
     for target in &targets {
         let namespace = target.object.namespace.clone().unwrap_or_default();
@@ -56,7 +55,6 @@ pub(super) async fn plan(with: &PodIsolate, cx: &Cx) -> Result<StepPlan, Problem
         change::dry_run(cx, &create, &patch, &mut plan).await?;
         changes.push(patch);
         let detail = tries(with, cx, target, &mut starts, &mut plan).await?;
-        collectors.extend(handles(&detail).filter(|h| h.on_node()).map(|h| h.pod));
         let probing = !detail["handle"].is_null() && target.pod["spec"]["hostNetwork"] != true;
         if probing {
             let mut control = Op::observe(
@@ -95,7 +93,7 @@ pub(super) async fn plan(with: &PodIsolate, cx: &Cx) -> Result<StepPlan, Problem
     let first = &targets[0];
     plan.outputs = json!({
         "policy": policy_name(cx), "removed_labels": first.removed, "still_selected_by": first.still, "enforcement": "unknown",
-        "controller": {"expected": expected(first)}, "collectors": collectors, "pods": targets.iter().map(|t| t.object.to_string()).collect::<Vec<_>>(),
+        "controller": {"expected": expected(first)}, "pods": targets.iter().map(|t| t.object.to_string()).collect::<Vec<_>>(),
     });
     dedup(&mut starts);
     plan.ops = starts.into_iter().chain(controls).chain(policies.into_values()).chain(changes).chain(ends).collect();
@@ -115,15 +113,6 @@ fn with_kind(detail: &Value, kind: &str, target: &Target) -> Value {
         detail["services"] = services.iter().map(|s| s["metadata"]["name"].clone()).collect();
     }
     detail
-}
-
-fn handles(detail: &Value) -> impl Iterator<Item = Handle> {
-    let probes = detail["probes"].as_array().into_iter().flatten().map(|p| &p["handle"]);
-    let all: Vec<Handle> = std::iter::once(&detail["handle"])
-        .chain(probes)
-        .filter_map(|h| serde_json::from_value(h.clone()).ok())
-        .collect();
-    all.into_iter()
 }
 
 fn dedup(ops: &mut Vec<Op>) {

@@ -4,6 +4,16 @@ use super::traces::file_has;
 use super::{Facts, check};
 use crate::drill::outcome::{Area, Check, Verdict};
 use crate::event::{Event, OpKind, OpStatus};
+use crate::sim::network::Network;
+
+/// Whether the cluster's network is the scenario's own: only the embedded one can be told to enforce nothing.
+fn network_is_its_own(facts: &Facts<'_>) -> bool {
+    let embedded = facts
+        .records
+        .iter()
+        .any(|r| matches!(&r.event, Event::Opened { cluster, .. } if cluster.cluster == "embedded"));
+    !embedded && facts.scenario.cluster.network != Network::default()
+}
 
 pub(super) fn honesty(facts: &Facts<'_>) -> Vec<Check> {
     let mut all: Vec<Check> = facts
@@ -41,16 +51,15 @@ pub(super) fn honesty(facts: &Facts<'_>) -> Vec<Check> {
                 }
                 (None, None) => (String::new(), true, String::new()),
             };
-            check(
-                &format!("honesty.{}", i + 1),
-                Area::Honesty,
-                3,
-                &what,
-                good,
-                found,
-                &honesty.why,
-                Some(format!("step {step}")),
-            )
+            let id = format!("honesty.{}", i + 1);
+            let mut checked =
+                check(&id, Area::Honesty, 3, &what, good, found, &honesty.why, Some(format!("step {step}")));
+            if honesty.uses == "pod.isolate" && network_is_its_own(facts) {
+                checked.verdict = Verdict::NotMeasured;
+                checked.found = "this cluster's network does what it does, not what the scenario says".into();
+                checked.fault = None;
+            }
+            checked
         })
         .collect();
     // Whatever the scenario: nothing that was applied without an intent before it, and no claim without a proof.
