@@ -204,7 +204,7 @@ const MUTANTS: &[Mutant] = &[
             let i = at(steps, "capture");
             steps[i]["with"]["processes"] = serde_yaml::from_str("false").unwrap();
         },
-        caught: Some(("foothold.1", "missed")),
+        caught: Some(("evidence.processes", "none was taken")),
     },
     Mutant {
         name: "no logs are captured",

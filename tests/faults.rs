@@ -20,15 +20,15 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     (
         "policies can't be made",
         "{effect: {status: 500}, verb: create, resource: networkpolicies}",
-        &["containment.policy"],
+        &["containment.policy", "honesty.1"],
     ),
     ("pods can't be deleted", "{effect: {status: 503}, verb: delete, resource: pods}", &["containment.eradicated"]),
-    // The files are taken all the same; without a whole capture the suspect stays.
-    ("logs can't be read", "{effect: {status: 500}, resource: pods/log}", &["containment.eradicated", "evidence.log"]),
+    // The files are taken all the same, the logs' own among them; without a whole capture the suspect stays.
+    ("logs can't be read", "{effect: {status: 500}, resource: pods/log}", &["containment.eradicated"]),
     (
         "streams break",
         "{effect: {cut: 2000}, resource: pods/exec}",
-        &["containment.eradicated", "evidence.filesystem", "evidence.processes", "foothold.1", "foothold.2"],
+        &["containment.eradicated", "evidence.filesystem", "evidence.log", "evidence.processes", "foothold.2"],
     ),
 ];
 

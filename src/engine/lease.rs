@@ -26,6 +26,8 @@ impl Session {
             .iter()
             .filter(|op| op.kind != OpKind::Observe && op.object.uid.is_some() && op.object.namespace.is_some())
             .map(|op| &op.object)
+            // Quell's own pods are this incident's alone.
+            .filter(|object| object.namespace.as_deref() != Some(crate::action::COLLECTORS))
             .collect();
         targets.sort();
         targets.dedup();

@@ -80,6 +80,10 @@ fn parameters(schema: &Value) -> Value {
         object.remove("$schema");
         object.remove("title");
     }
+    // An action without parameters.
+    if out["properties"].is_null() {
+        out["properties"] = json!({});
+    }
     if let Some(properties) = out["properties"].as_object_mut() {
         for property in properties.values_mut() {
             let description = property["description"].clone();
