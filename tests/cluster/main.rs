@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
 
+mod capture;
 mod crash;
 mod drills;
+mod isolation;
 mod playbook;
 mod refusals;
 mod support;

@@ -29,19 +29,32 @@ fn whole(namespace: &str, selector: &str) -> (Namespace, Desk, String) {
     );
 
     let steps = desk.steps();
-    for (step, expected) in
-        [("record", "verified"), ("isolate", "unproved"), ("capture", "verified"), ("terminate", "verified")]
-    {
+    for (step, expected) in [
+        ("record", "verified"),
+        ("isolate", "verified"),
+        ("capture", "verified"),
+        ("tidy", "verified"),
+        ("terminate", "verified"),
+    ] {
         assert_eq!(steps[step], expected, "{step}\n{}", ran.err);
     }
-    assert!(ran.err.contains("enforcement not proved"), "{}", ran.err);
     bundle_is_good(&desk);
     // The network here enforces policies, but for the pod's own node.
-    let probes: Value = serde_json::from_slice(&shown(&desk, "data/prove/probes.json")).unwrap();
-    assert!(connected(&probes["control"]).contains("the API server"), "{probes}");
-    assert_eq!(connected(&probes["attempts"]), BTreeSet::from(["its node's kubelet".to_string()]), "{probes}");
-    assert_eq!((probes["verdict"].as_str(), steps["prove"].as_str()), (Some("partial"), "unproved"), "{}", ran.err);
+    let verdict: Value = serde_json::from_slice(&shown(&desk, &format!("data/isolate/{pod}.verdict.json"))).unwrap();
+    assert_eq!(verdict["verdict"], "enforced", "{verdict:#}");
+    assert!(connected(&verdict["before"]["out"]).contains("the API server"), "{verdict:#}");
+    assert_eq!(connected(&verdict["after"]["out"]), BTreeSet::from(["its node's kubelet".to_string()]), "{verdict:#}");
+    let inward = verdict["after"]["inward"].as_array().unwrap().iter().filter(|a| a["outcome"] == "connected");
+    assert!(inward.into_iter().all(|a| a["own_node"] == true), "{verdict:#}");
+    assert!(quells_own(&incident).is_empty(), "its own pods are gone");
     (ns, desk, uid)
+}
+
+/// Quell's own pods of an incident.
+fn quells_own(incident: &str) -> Vec<Value> {
+    let label = format!("quell.dev/incident={incident}");
+    let text = crate::support::kubectl(&["-n", "quell-forensics", "get", "pods", "-l", &label, "-o", "json"]);
+    serde_json::from_str::<Value>(&text).unwrap()["items"].as_array().unwrap().clone()
 }
 
 /// What took a connection from inside the pod.
@@ -62,9 +75,12 @@ fn a_policy_that_lets_the_pod_out_is_found_out() {
     let desk = Desk::new(&ns);
     let ran = desk.playbook(&ns.pod("app=bare"), &[]);
     let steps = desk.steps();
-    assert_eq!((ran.code, steps["prove"].as_str()), (7, "refuted"), "{}", ran.err);
-    assert!(ran.err.contains("not enforced: from inside the pod"), "{}", ran.err);
-    assert!(ran.err.contains("NetworkPolicy leak selects the pod whatever its labels"), "the plan says so before");
+    assert_eq!((ran.code, steps["isolate"].as_str()), (7, "unproved"), "{}", ran.err);
+    assert!(ran.err.contains("partly enforced") && ran.err.contains("still answered"), "{}", ran.err);
+    assert!(
+        ran.err.contains("NetworkPolicy leak selects Pod pb-leak/bare whatever its labels"),
+        "the plan says so before"
+    );
 }
 
 /// quell, tar and sha256sum agree on the bundle.
@@ -106,7 +122,9 @@ fn a_deployments_pod_with_a_shell() {
     let (ns, desk, uid) = whole("pb-web", "app=web");
     let replaced = ns.list("pod").iter().filter(|p| p["metadata"]["labels"]["app"] == "web").count();
     assert_eq!(replaced, 2, "the Deployment has its replicas");
-    assert!(names_in_tar(&desk, "data/capture/web.filesystem.tar").iter().any(|n| n == "etc/passwd"));
+    assert!(
+        names_in_tar(&desk, "data/capture/node-logs.tar").iter().any(|n| n.starts_with("web/") && n.ends_with(".log"))
+    );
     assert!(String::from_utf8_lossy(&shown(&desk, "data/capture/web.log")).contains("web started"));
     let record: serde_json::Value = serde_json::from_slice(&shown(&desk, "data/record/pod.json")).unwrap();
     assert_eq!(record["metadata"]["uid"], uid.as_str());
@@ -126,7 +144,7 @@ fn a_deployments_pod_with_a_shell() {
 #[ignore = "needs the real cluster (tests/cluster/README.md)"]
 fn a_pod_without_shell_or_tar() {
     let (_ns, desk, _) = whole("pb-distroless", "app=distroless");
-    let names = names_in_tar(&desk, "data/capture/server.filesystem.tar");
+    let names = names_in_tar(&desk, "data/capture/server.changes.tar");
     assert!(names.iter().any(|n| n.starts_with("tmp/")), "what the implant left in /tmp: {names:?}");
     let processes: serde_json::Value =
         serde_json::from_slice(&shown(&desk, "data/capture/server.processes.json")).unwrap();
@@ -137,6 +155,8 @@ fn a_pod_without_shell_or_tar() {
         .find(|p| p["exe"]["deleted"] == true)
         .expect("the deleted executable is seen");
     assert_eq!(deleted["exe"]["sha256"].as_str().map(str::len), Some(64), "{deleted}");
+    let held = names_in_tar(&desk, "data/capture/server.unlinked.tar");
+    assert!(held.contains(&format!("pid/{}/exe", deleted["pid"])), "its content is there: {held:?}");
 }
 
 #[test]
@@ -147,9 +167,7 @@ fn a_pod_with_two_containers_and_an_init_container() {
     assert!(String::from_utf8_lossy(&shown(&desk, "data/capture/flaky.previous.log")).contains("first life"));
     assert!(String::from_utf8_lossy(&shown(&desk, "data/capture/flaky.log")).contains("second life"));
     for container in ["steady", "flaky"] {
-        assert!(
-            names_in_tar(&desk, &format!("data/capture/{container}.filesystem.tar")).iter().any(|n| n == "etc/passwd")
-        );
+        assert!(desk.artifacts().contains(&format!("data/capture/{container}.changes.tar")), "{container}");
     }
 }
 

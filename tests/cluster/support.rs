@@ -32,7 +32,7 @@ pub fn cluster() -> &'static Cluster {
     })
 }
 
-fn script(arguments: &[&str]) -> String {
+pub fn script(arguments: &[&str]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/cluster.sh");
     let output =
         Command::new("bash").arg(script).args(arguments).stdin(Stdio::null()).output().expect("cluster.sh runs");
@@ -288,4 +288,31 @@ pub fn ran(output: Output) -> Ran {
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+impl Desk {
+    /// A JSON document among the artifacts of the last incident.
+    pub fn document(&self, path: &str) -> Value {
+        let text = std::fs::read(self.folder().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+        serde_json::from_slice(&text).unwrap()
+    }
+
+    /// Names in a tar among them, without `./` before them.
+    pub fn names_in_tar(&self, path: &str) -> Vec<String> {
+        let listed = Command::new("tar").arg("-tf").arg(self.folder().join(path)).output().unwrap();
+        assert!(listed.status.success(), "{path}: {}", String::from_utf8_lossy(&listed.stderr));
+        String::from_utf8_lossy(&listed.stdout).lines().map(|l| l.trim_start_matches("./").to_string()).collect()
+    }
+}
+
+/// A command in a pod, running, its standard output piped.
+pub fn in_pod(namespace: &str, pod: &str, argv: &[&str]) -> std::process::Child {
+    Command::new("kubectl")
+        .args(["--kubeconfig", cluster().admin().to_str().unwrap(), "-n", namespace, "exec", pod, "--"])
+        .args(argv)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }

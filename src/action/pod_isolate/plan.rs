@@ -65,13 +65,12 @@ pub(super) async fn plan(with: &PodIsolate, cx: &Cx) -> Result<StepPlan, Problem
             control.detail = with_kind(&detail, "control", target);
             controls.push(control);
             if detail["handle"]["cuts"] == true {
-                let undo = Undo::Impossible("a connection that was cut stays so; who needs it opens another".into());
                 let mut cut = Op::change(
                     "exec",
                     target.object.clone(),
                     format!("end what {} has open, again once the policy holds", target.object),
                     Risk::Medium,
-                    undo,
+                    Undo::NotNeeded,
                 );
                 cut.detail = with_kind(&detail, "cut", target);
                 ends.push(cut);

@@ -7,6 +7,7 @@
 //	probe beacon ADDR     a new TCP connection every second for ever, each reported as by dial
 //	probe implant [ADDR]  serve, and play a dropped implant beside it: a file /tmp/.implant, and a child
 //	                      whose executable /tmp/.x is unlinked while it runs; with ADDR the child is a beacon
+//	probe memfd           a child whose executable never had a name (memfd_create), and waiting for it
 package main
 
 import (
@@ -19,6 +20,7 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 const dialTimeout = 2 * time.Second
@@ -49,10 +51,12 @@ func main() {
 	case mode == "implant" && len(args) <= 1:
 		implant(args)
 		serve()
+	case mode == "memfd" && len(args) == 0:
+		memfd()
 	case mode == "sleep" && len(args) == 0:
 		select {}
 	default:
-		fmt.Fprintln(os.Stderr, "usage: probe [pause | dial ADDR | hold ADDR | beacon ADDR | implant [ADDR]]")
+		fmt.Fprintln(os.Stderr, "usage: probe [pause | dial ADDR | hold ADDR | beacon ADDR | implant [ADDR] | memfd]")
 		os.Exit(64)
 	}
 }
@@ -150,6 +154,30 @@ func implant(args []string) {
 	}
 	say("implant running as process %d", child.Process.Pid)
 	go func() { say("implant gone: %v", child.Wait()) }()
+}
+
+// memfd runs a copy of itself that is in memory alone.
+func memfd() {
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		fatal(err)
+	}
+	const memfdCreate = 319 // x86-64; arm64 has 279
+	name := []byte("kworker\x00")
+	fd, _, errno := syscall.Syscall(memfdCreate, uintptr(unsafe.Pointer(&name[0])), 0, 0)
+	if errno != 0 {
+		fatal(errno)
+	}
+	file := os.NewFile(fd, "memfd")
+	if _, err := file.Write(self); err != nil {
+		fatal(err)
+	}
+	child := exec.Command(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd), "sleep")
+	if err := child.Start(); err != nil {
+		fatal(err)
+	}
+	say("memfd running as process %d", child.Process.Pid)
+	child.Wait()
 }
 
 func pause() {
