@@ -21,7 +21,7 @@ fn deletions_nameless_programs_and_volumes_are_taken() {
     let ns = Namespace::with_targets("cap-node");
     let pod = ns.pod("app=db");
     let script = "rm /bin/probe.gone 2>/dev/null; cp /bin/probe /tmp/x && (/tmp/x sleep >/dev/null 2>&1 &) && sleep 0.2 && rm /tmp/x; \
-                  echo planted >/data/loot; echo changed >>/etc/passwd; rm -f /etc/group; \
+                  echo planted >/data/loot; echo changed >>/etc/passwd; rm -f /bin/ftpget; \
                   printf '#!/bin/sh\\n' >/usr/persist; chmod 4755 /usr/persist";
     kubectl(&["-n", "cap-node", "exec", &pod, "--", "sh", "-c", script]);
     let mut memfd = in_pod("cap-node", &pod, &["probe", "memfd"]);
@@ -38,12 +38,12 @@ fn deletions_nameless_programs_and_volumes_are_taken() {
     let all = drift(&desk, "db");
     assert_eq!(all[0]["snapshotter"], "overlay");
     assert_eq!(of(&all, "/etc/passwd")["change"], "changed");
-    assert_eq!(of(&all, "/etc/group")["change"], "deleted");
+    assert_eq!(of(&all, "/bin/ftpget")["change"], "deleted");
     assert_eq!(of(&all, "/usr/persist")["change"], "added");
     let flags = of(&all, "/usr/persist")["flags"].to_string();
     assert!(flags.contains("setuid") && flags.contains("script"), "{flags}");
     let changes = desk.names_in_tar("data/capture/db.changes.tar");
-    for name in ["etc/group", "etc/passwd", "usr/persist"] {
+    for name in ["bin/ftpget", "etc/passwd", "usr/persist"] {
         assert!(changes.iter().any(|n| n == name), "{name} of {changes:?}");
     }
     let processes = desk.document("data/capture/db.processes.json");

@@ -120,8 +120,14 @@ pub fn judge(before: Option<&Seen>, after: Option<&Seen>, known: &Known) -> Verd
     let listens = before.connections.as_ref().is_none_or(|c| c.listening.iter().any(|l| !local(&l.address)));
     let tried_in = before.inward.iter().any(|a| a.answered() && !a.to.own_node);
     if listens && !tried_in {
-        let why = before.missing.join("; ");
-        open_questions.push(format!("the way in was not shown{}{why}", if why.is_empty() { "" } else { ": " }));
+        let why = match (before.inward.iter().filter(|a| !a.to.own_node).count(), before.missing.is_empty()) {
+            (0, true) => "nobody tried".to_string(),
+            (0, false) => before.missing.join("; "),
+            (tries, _) => {
+                format!("none of {tries} tries towards it answered before either; a policy may have kept them out")
+            }
+        };
+        open_questions.push(format!("the way in has no control: {why}"));
     }
     match (after.connections.as_ref().and_then(|c| c.watch.as_ref()), &known.not_cut) {
         (None, _) => open_questions.push("open connections could not be watched".into()),
