@@ -198,8 +198,9 @@ pub(super) async fn cut(with: &PodIsolate, cx: &Cx, op: &Op) -> Result<Done, Pro
         tried().filter_map(|t| t.error.as_ref().map(|e| format!("{} - {}: {e}", t.local, t.remote))).collect();
     let forgotten: usize =
         [&first, &again].into_iter().filter_map(|d| d.cut.as_ref()?.conntrack.as_ref()).map(|c| c.found.len()).sum();
-    let left = again.watch.as_ref().map_or(0, |w| w.left.len());
-    let mut detail = format!("{ended} connections ended; the node forgot {forgotten}");
+    let left = again.watch.as_ref().map_or(0, |w| w.left.iter().filter(|c| !c.own_node).count());
+    let plural = if ended == 1 { "" } else { "s" };
+    let mut detail = format!("{ended} connection{plural} ended; the node forgot {forgotten}");
     if let Some(first) = failed.first() {
         detail.push_str(&format!("; {} could not be ended ({first})", failed.len()));
     }
@@ -280,7 +281,8 @@ async fn again(with: &PodIsolate, cx: &Cx, op: &Op, crew: &Crew, before: Option<
             sleep(AGAIN).await;
         }
     };
-    let options = ["--watch-ms".to_string(), (with.watch_seconds.clamp(1, 60) * 1000).to_string()];
+    let mut options = vec!["--watch-ms".to_string(), (with.watch_seconds.clamp(1, 60) * 1000).to_string()];
+    options.extend(texts(&op.detail["node_ips"]).into_iter().flat_map(|ip| ["--spare".into(), ip]));
     let (connections, (out, inward)) = futures::future::join(crew.connections(cx, &options), tries).await;
     (seen.out, seen.inward) = (out, inward);
     match connections {

@@ -170,7 +170,7 @@ fn alive<'s>(after: &'s Seen, known: &Known) -> Vec<&'s Connection> {
     let all = watch.into_iter().flat_map(|w| w.left.iter().chain(&w.came));
     all.filter(|c| {
         let peer = c.remote.parse::<std::net::SocketAddr>().ok();
-        peer.is_none_or(|p| !known.node.contains(&p.ip().to_string()))
+        !c.own_node && peer.is_none_or(|p| !known.node.contains(&p.ip().to_string()))
     })
     .collect()
 }
@@ -217,6 +217,7 @@ mod tests {
             state: "ESTABLISHED".into(),
             uid: 0,
             inode: 1,
+            own_node: false,
             sent: None,
             received: None,
             process: None,

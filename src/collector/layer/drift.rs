@@ -1,7 +1,7 @@
 //! The drift list: each path that the writable layer adds, changes or deletes, as JSON lines, with what makes it stand
 //! out. Names are the target's own: escape them before they are printed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Write};
@@ -29,7 +29,7 @@ const MAX_HASH: u64 = 256 << 20;
 pub fn write<W: Write>(out: &mut Output<W>, layers: &Layers) -> io::Result<()> {
     let upper = directory(&layers.upper)?;
     let lower: Vec<OwnedFd> = layers.lower.iter().map(|path| directory(path)).collect::<io::Result<_>>()?;
-    let mut walk = Walk { out, lower, counts: BTreeMap::new(), full: false };
+    let mut walk = Walk { out, lower, mounted: &layers.mounted, counts: BTreeMap::new(), full: false };
     walk.line(&json!({"format": 1, "snapshotter": "overlay", "upper": layers.upper.to_string_lossy(), "layers": layers.lower.len()}))?;
     walk.tree(&upper, &mut Vec::new(), 0, true)?;
     let counts = std::mem::take(&mut walk.counts);
@@ -44,6 +44,7 @@ fn directory(path: &Path) -> io::Result<OwnedFd> {
 struct Walk<'a, W: Write> {
     out: &'a mut Output<W>,
     lower: Vec<OwnedFd>,
+    mounted: &'a BTreeSet<Vec<u8>>,
     counts: BTreeMap<String, u64>,
     full: bool,
 }
@@ -211,10 +212,18 @@ impl<W: Write> Walk<'_, W> {
         before: Option<&Stat>,
     ) -> io::Result<()> {
         *self.counts.entry(change.into()).or_default() += 1;
-        for flag in facts.iter().flat_map(|f| f["flags"].as_array().into_iter().flatten()).filter_map(|f| f.as_str()) {
+        for flag in facts
+            .iter()
+            .filter(|_| !self.mounted.contains(path))
+            .flat_map(|f| f["flags"].as_array().into_iter().flatten())
+            .filter_map(|f| f.as_str())
+        {
             *self.counts.entry(flag.into()).or_default() += 1;
         }
         let mut line = facts.unwrap_or_else(|| json!({}));
+        if self.mounted.contains(path) {
+            line["mount_point"] = json!(true);
+        }
         line["change"] = json!(change);
         line["path"] = json!(format!("/{}", shown(path)));
         if let Some(stat) = before {
@@ -241,6 +250,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
+    use serde_json::Value;
+
     use super::*;
 
     /// Every path with what became of it. A deletion takes mknod(2), which the real cluster's tests try.
@@ -261,7 +272,7 @@ mod tests {
         fs::write(upper.join("new/a\n\u{1b}b"), "x").unwrap();
         let mut stream = Vec::new();
         let mut out = Output::new(&mut stream, true);
-        write(&mut out, &Layers { upper, lower: vec![top, base] }).unwrap();
+        write(&mut out, &Layers { upper, lower: vec![top, base], mounted: [b"etc/cron".to_vec()].into() }).unwrap();
         out.finish().unwrap();
         let lines: Vec<serde_json::Value> = stream
             .split(|b| *b == b'\n')
@@ -284,6 +295,11 @@ mod tests {
         assert_eq!(lines[4]["flags"], json!(["setuid", "elf", "executable"]));
         assert_eq!(lines[4]["sha256"].as_str().map(str::len), Some(64));
         let counts = &lines.last().unwrap()["counts"];
-        assert_eq!((&counts["added"], &counts["changed"], &counts["script"]), (&json!(5), &json!(1), &json!(1)));
+        assert_eq!(
+            (&counts["added"], &counts["changed"], &counts["script"]),
+            (&json!(5), &json!(1), &Value::Null),
+            "what is mounted on stands out by nothing"
+        );
+        assert_eq!(lines[2]["mount_point"], true);
     }
 }

@@ -3,6 +3,7 @@
 
 mod drift;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
@@ -15,6 +16,8 @@ pub struct Layers {
     pub upper: PathBuf,
     /// The image's, the topmost first.
     pub lower: Vec<PathBuf>,
+    /// Paths that something is mounted on, without the slash before them: the runtime made these, empty.
+    pub mounted: BTreeSet<Vec<u8>>,
 }
 
 impl Layers {
@@ -43,7 +46,9 @@ impl Layers {
         let base = PathBuf::from(&upper).ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
         let listed = values("lowerdir").flat_map(|all| all.split(':').filter(|path| !path.is_empty()).map(unescape));
         let lower = listed.chain(values("lowerdir+").map(unescape)).map(|path| on(host, &base.join(path))).collect();
-        Ok(Layers { upper: on(host, &PathBuf::from(upper)), lower })
+        let points = table.lines().filter_map(|line| line.split(' ').nth(4)?.strip_prefix('/'));
+        let mounted = points.map(|point| crate::collector::filesystem::unescape(point.as_bytes())).collect();
+        Ok(Layers { upper: on(host, &PathBuf::from(upper)), lower, mounted })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -71,7 +71,7 @@ pub fn write<W: Write>(out: &mut Output<W>, asked: &Asked) -> io::Result<()> {
         format: 1,
         taken: parse::rfc3339(u64::try_from(now.as_millis()).unwrap_or(0)),
         namespace: namespace.clone(),
-        open: shown(&peered, &holders),
+        open: shown(asked, &peered, &holders),
         listening,
         cut: None,
         watch: None,
@@ -111,12 +111,20 @@ fn leaving(all: &[Peered]) -> impl Iterator<Item = &Peered> {
     all.iter().filter(move |s| !s.remote.ip().is_loopback() && !own.contains(&s.remote.ip()))
 }
 
-fn shown(all: &[Peered], holders: &Holders) -> Vec<Connection> {
-    leaving(all).take(MAX).map(|s| connection(s, holders)).collect()
+fn shown(asked: &Asked, all: &[Peered], holders: &Holders) -> Vec<Connection> {
+    leaving(all).take(MAX).map(|s| connection(asked, s, holders)).collect()
 }
 
-fn connection(socket: &Peered, holders: &Holders) -> Connection {
+impl Asked {
+    /// Whether an address is the node's: one that can be bound to in our own network namespace, when that is the node's.
+    fn is_nodes(&self, address: IpAddr) -> bool {
+        self.spare.contains(&address) || self.pid.is_some() && UdpSocket::bind((address, 0)).is_ok()
+    }
+}
+
+fn connection(asked: &Asked, socket: &Peered, holders: &Holders) -> Connection {
     Connection {
+        own_node: asked.is_nodes(socket.remote.ip()),
         protocol: socket.protocol.into(),
         local: socket.local.to_string(),
         remote: socket.remote.to_string(),
@@ -154,17 +162,17 @@ fn watch(asked: &Asked, before: &[Peered], holders: &Holders) -> io::Result<Watc
         watch.gone_after_ms = if old { None } else { watch.gone_after_ms.or_else(|| Some(so_far())) };
         for socket in open.iter().filter(|s| !known.contains(&(s.local, s.remote))) {
             if came.len() < MAX {
-                came.entry((socket.local, socket.remote)).or_insert_with(|| connection(socket, holders));
+                came.entry((socket.local, socket.remote)).or_insert_with(|| connection(asked, socket, holders));
             }
         }
         attempts.extend(leaving(&now).filter(|s| s.state == 2).take(MAX).map(|s| s.remote.to_string()));
         if begun.elapsed() >= asked.watch {
-            watch.left = open.iter().take(MAX).map(|s| connection(s, holders)).collect();
+            watch.left = open.iter().take(MAX).map(|s| connection(asked, s, holders)).collect();
             break;
         }
         if asked.cut {
             // Whoever got through is ended too, and stays in the list of what came.
-            let again = open.iter().copied().filter(|s| !asked.spare.contains(&s.remote.ip()));
+            let again = open.iter().copied().filter(|s| !asked.is_nodes(s.remote.ip()));
             within(asked.pid, || destroy(again))?;
         }
         std::thread::sleep(LOOK.min(asked.watch.saturating_sub(begun.elapsed())));

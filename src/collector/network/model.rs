@@ -36,6 +36,9 @@ pub struct Connection {
     pub uid: u32,
     /// 0 when no file holds it.
     pub inode: u32,
+    /// The other end is the pod's own node, which no NetworkPolicy stops; known only on the node.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_node: bool,
     /// Bytes that the other end acknowledged; of TCP, since Linux 4.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<u64>,

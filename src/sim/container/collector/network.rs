@@ -63,6 +63,7 @@ fn open(state: &State) -> Vec<Connection> {
                     state: socket.state.clone(),
                     uid: process.uid,
                     inode: u32::try_from(*inode).unwrap_or(0),
+                    own_node: false,
                     sent: None,
                     received: None,
                     process: Some(holder(process)),
