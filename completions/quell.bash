@@ -28,6 +28,9 @@ _quell() {
             quell,completions)
                 cmd="quell__subcmd__completions"
                 ;;
+            quell,doctor)
+                cmd="quell__subcmd__doctor"
+                ;;
             quell,drill)
                 cmd="quell__subcmd__drill"
                 ;;
@@ -183,6 +186,9 @@ _quell() {
                 ;;
             quell__subcmd__help,completions)
                 cmd="quell__subcmd__help__subcmd__completions"
+                ;;
+            quell__subcmd__help,doctor)
+                cmd="quell__subcmd__help__subcmd__doctor"
                 ;;
             quell__subcmd__help,drill)
                 cmd="quell__subcmd__help__subcmd__drill"
@@ -341,7 +347,7 @@ _quell() {
 
     case "${cmd}" in
         quell)
-            opts="-n -q -h -V --kubeconfig --context --namespace --state-dir --runbook-dir --json --quiet --help --version run plan resume undo incidents status bundle runbook action drill sim collector completions help"
+            opts="-n -q -h -V --kubeconfig --context --namespace --state-dir --runbook-dir --json --quiet --help --version run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1050,6 +1056,48 @@ _quell() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        quell__subcmd__doctor)
+            opts="-n -q -h --collector-image --kubeconfig --context --namespace --state-dir --runbook-dir --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --collector-image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubeconfig)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runbook-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         quell__subcmd__drill)
             opts="-n -q -h --auto --seed --speed --facilitator --participant --runbook --set --image --i-know-this-is-not-production --kubeconfig --context --namespace --state-dir --runbook-dir --json --quiet --help list show run report history sign clean help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1553,7 +1601,7 @@ _quell() {
             return 0
             ;;
         quell__subcmd__help)
-            opts="run plan resume undo incidents status bundle runbook action drill sim collector completions help"
+            opts="run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1721,6 +1769,20 @@ _quell() {
             return 0
             ;;
         quell__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        quell__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

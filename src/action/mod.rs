@@ -33,6 +33,7 @@ use serde_json::Value;
 
 use crate::event::{Landed, Op, OpStatus, Proof, StepStatus};
 pub use collector::node::{NAMESPACE as COLLECTORS, namespace_manifest as collectors_namespace};
+pub use collector::survey;
 pub use spec::{Rule, Scope, Spec};
 
 use crate::cluster::Cx;

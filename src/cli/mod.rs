@@ -5,6 +5,7 @@ mod action;
 mod bundle;
 mod collector;
 mod completions;
+mod doctor;
 mod drill;
 mod incidents;
 mod prompt;
@@ -106,6 +107,8 @@ enum Command {
     /// List and explain what steps can do
     #[command(subcommand)]
     Action(action::ActionCommand),
+    /// Look what this cluster, identity and namespace allow, before it is needed
+    Doctor(doctor::DoctorArgs),
     /// Practise: run a drill on the embedded cluster or a real one, score it, report it
     Drill(Box<drill::DrillArgs>),
     /// Serve the embedded cluster to kubectl and other clients
@@ -150,6 +153,7 @@ pub fn main() -> u8 {
         Command::Bundle(command) => bundle::bundle(&global, command),
         Command::Runbook(command) => runbook::runbook(&global, command),
         Command::Action(command) => action::action(&global, command),
+        Command::Doctor(args) => doctor::doctor(&global, &args),
         Command::Drill(args) => drill::drill(&global, *args),
         Command::Sim(command) => sim::sim(&global, command),
         Command::Collector(command) => collector::collector(&global, command),

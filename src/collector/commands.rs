@@ -13,7 +13,7 @@ use super::{network, probe, processes};
 const USAGE: &str = "quell-collector: reads a suspect container from beside it
   serve [--ttl SECONDS]                      say who I am, then wait and end by myself
   processes [--container ID]                 every process that /proc shows, with sockets, as JSON
-  filesystem --root DIR | --container ID [--or-init]
+  filesystem --root DIR | --container ID [--or-init] [--below DIR]
              [--exclude PATH[:WHY]]... [--max-bytes N] [--max-file N] [--max-files N]
                                              one tar stream of a tree
   layer --container ID [--host DIR] [--exclude …] [--max-…]
@@ -147,7 +147,11 @@ fn dispatch(argv: &[String]) -> Result<(), Failure> {
                 _ => return Err(Failure::Usage("filesystem takes either --root or --container".into())),
             };
             let limits = given.limits()?;
-            framed(&given, |out| filesystem::write(out, &root, &limits))
+            let below = given.all("--below").last();
+            framed(&given, |out| match below {
+                Some(below) => filesystem::write_below(out, &root, below, &limits),
+                None => filesystem::write(out, &root, &limits),
+            })
         }
         "layer" => {
             let given = Given::parse(rest, &["--raw"], &TREE)?;

@@ -81,9 +81,10 @@ fn verdict(desk: &Desk, pod: &str) -> Value {
     desk.document(&format!("data/isolate/{pod}.verdict.json"))
 }
 
+/// What else runs would make it slow: run alone.
 #[test]
-#[ignore = "needs the real cluster (tests/cluster/README.md)"]
-fn open_connections_both_ways_are_cut_within_five_seconds() {
+#[ignore = "needs the real cluster to itself (tests/cluster/README.md)"]
+fn alone_open_connections_both_ways_are_cut_within_five_seconds() {
     let ns = Namespace::with_targets("iso-open");
     let address = format!("{}:9090", ns.get("pod", "bare").unwrap()["status"]["podIP"].as_str().unwrap());
     let canary = outside();

@@ -4,6 +4,7 @@
 pub mod ask;
 pub mod beside;
 pub mod node;
+pub mod survey;
 
 use std::time::Duration;
 

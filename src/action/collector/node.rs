@@ -133,7 +133,7 @@ pub async fn offer(
         // It may not be read and be there all the same: creating the pod will tell.
         Err(_) => false,
     };
-    let manifest = manifest(cx, role, &name, node, image, ttl);
+    let manifest = manifest(&cx.incident, role, &name, node, image, ttl);
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     let asked = if missing {
         ops.push(namespace_op());
@@ -198,8 +198,8 @@ fn typed<T: serde::de::DeserializeOwned>(manifest: &Value) -> Result<T, Problem>
     serde_json::from_value(manifest.clone()).map_err(|e| Problem::internal(e.to_string()))
 }
 
-/// No token, no service links, nothing writable, and an end of its own.
-fn manifest(cx: &Cx, role: Role, name: &str, node: &str, image: &str, ttl: u64) -> Value {
+/// The pod: no token, no service links, nothing writable, and an end of its own.
+pub fn manifest(incident: &str, role: Role, name: &str, node: &str, image: &str, ttl: u64) -> Value {
     let mut container = json!({
         "name": if role == Role::Collector { "collector" } else { PROBE }, "image": image, "imagePullPolicy": "IfNotPresent",
         "command": ["/quell-collector", "serve", "--ttl", ttl.to_string()],
@@ -231,7 +231,7 @@ fn manifest(cx: &Cx, role: Role, name: &str, node: &str, image: &str, ttl: u64) 
     spec["containers"] = json!([container]);
     json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"app.kubernetes.io/managed-by": "quell", INCIDENT: cx.incident}},
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"app.kubernetes.io/managed-by": "quell", INCIDENT: incident}},
         "spec": spec,
     })
 }

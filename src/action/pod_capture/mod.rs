@@ -122,6 +122,7 @@ fn subject(op: &Op) -> String {
         "changes" => "filesystem changes",
         "unlinked" => "unlinked files",
         "drift" => "drift list",
+        "shm" => "files in /dev/shm",
         "volumes" => "emptyDir volumes",
         "node-logs" => "log files on the node",
         other => other,

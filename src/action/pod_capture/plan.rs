@@ -101,6 +101,8 @@ pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem
             Files::Changes if on_node(means) => {
                 plan.ops.push(capture("drift", container, means, small("a line for each path that it changed")));
                 plan.ops.push(capture("changes", container, means, unknown("what it wrote is not known before")));
+                // In memory, and so in no layer: a usual place for what is to leave no trace.
+                plan.ops.push(capture("shm", container, means, unknown("what lies in /dev/shm is not known before")));
             }
             Files::Changes | Files::Full => plan.ops.push(capture("filesystem", container, means, full())),
         }

@@ -82,7 +82,7 @@ fn arguments(cx: &Cx, op: &Op, handle: &Handle, container_id: &str) -> Vec<Strin
     let kind = text(op, "kind");
     let command = match kind {
         "changes" => "layer",
-        "volumes" | "node-logs" => "filesystem",
+        "volumes" | "node-logs" | "shm" => "filesystem",
         other => other,
     };
     let mut argv: Vec<String> = ["/quell-collector", command].map(String::from).into();
@@ -90,6 +90,9 @@ fn arguments(cx: &Cx, op: &Op, handle: &Handle, container_id: &str) -> Vec<Strin
         argv.extend(["--root".to_string(), text(op, "root").into()]);
     } else if handle.on_node() || kind == "filesystem" {
         argv.extend(["--container".to_string(), container_id.to_string()]);
+    }
+    if kind == "shm" {
+        argv.extend(["--below".to_string(), "/dev/shm".into()]);
     }
     if matches!(kind, "processes" | "drift") {
         return argv;

@@ -54,6 +54,16 @@ pub fn write<W: Write>(out: &mut Output<W>, root: &str, limits: &Limits) -> io::
         .map_err(|e| io::Error::other(format!("can't open the target's root {root}: {e}")))?;
     let mounts = Mounts::below(root);
     let excluded = limits.exclude.iter().filter_map(|(path, why)| Some((behind(&fd, path)?, why.clone()))).collect();
+    archive(out, fd, mounts, excluded, limits)
+}
+
+fn archive<W: Write>(
+    out: &mut Output<W>,
+    fd: OwnedFd,
+    mounts: Mounts,
+    excluded: HashMap<(u64, u64), String>,
+    limits: &Limits,
+) -> io::Result<()> {
     let mut walk =
         Walk { out, limits, mounts, excluded, links: HashMap::new(), noatime: true, full: false, blocks: Vec::new() };
     let stat = rustix::fs::fstat(&fd)?;
@@ -62,6 +72,19 @@ pub fn write<W: Write>(out: &mut Output<W>, root: &str, limits: &Limits) -> io::
     // Two blocks of zeros end an archive: their absence tells that it was cut. GNU tar fills a record of 20.
     let size = walk.out.size();
     walk.out.zeros((size + 1024).next_multiple_of(10_240) - size)
+}
+
+/// The same of one directory in that tree: the path may go through links, which never lead out of it.
+///
+/// # Errors
+/// As [`write`]; and when the kernel (before 5.6) can't resolve inside a tree.
+pub fn write_below<W: Write>(out: &mut Output<W>, root: &str, below: &str, limits: &Limits) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let fd = rustix::fs::open(root, flags, Mode::empty())
+        .and_then(|fd| rustix::fs::openat2(&fd, below, flags, Mode::empty(), inside))
+        .map_err(|e| io::Error::other(format!("can't open {below} in the target: {e}")))?;
+    archive(out, fd, Mounts::default(), HashMap::new(), limits)
 }
 
 /// Device and inode of what an excluded path leads to inside the tree: it may go through links, and the walk meets it

@@ -33,6 +33,16 @@ pub fn layer(image: &Node, now: &Node) -> Option<Node> {
     }
 }
 
+/// The layer, without what is mounted over it: /dev is a file system of its own.
+pub fn writable(image: &Node, now: &Node) -> Node {
+    let mut all = match layer(image, now).map(|l| l.kind) {
+        Some(Kind::Directory(children)) => children.as_ref().clone(),
+        _ => BTreeMap::new(),
+    };
+    all.remove("dev");
+    Node { kind: Kind::Directory(Arc::new(all)), ..now.clone() }
+}
+
 /// The drift list.
 pub fn drift(run: &Run<'_>, out: &mut Frames) -> io::Result<()> {
     let image = run.target.image.clone();
@@ -42,9 +52,7 @@ pub fn drift(run: &Run<'_>, out: &mut Frames) -> io::Result<()> {
         &json!({"format": 1, "snapshotter": "overlay", "upper": "/host/var/lib/containerd/simulated/fs", "layers": 1}),
     )?;
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    if let Some(layer) = layer(&image, &now) {
-        walk(out, &mut counts, "", Some(&image), &layer)?;
-    }
+    walk(out, &mut counts, "", Some(&image), &writable(&image, &now))?;
     line(out, &json!({ "counts": counts }))
 }
 

@@ -12,7 +12,6 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::files::Node;
 use super::shell::Stream;
 use super::state::View;
 use super::{Container, Io, Net, given_up, wait};
@@ -22,7 +21,7 @@ use frames::Frames;
 const USAGE: &str = "quell-collector: reads a suspect container from beside it
   serve [--ttl SECONDS]                      say who I am, then wait and end by myself
   processes [--container ID]                 every process that /proc shows, with sockets, as JSON
-  filesystem --root DIR | --container ID [--or-init]
+  filesystem --root DIR | --container ID [--or-init] [--below DIR]
              [--exclude PATH[:WHY]]... [--max-bytes N] [--max-file N] [--max-files N]
                                              one tar stream of a tree
   layer --container ID [--host DIR] [--exclude …] [--max-…]
@@ -167,13 +166,20 @@ impl Run<'_> {
                     return self.framed(&given, |run, out| filesystem::tree(run, out, &limits, &root.0, &[]));
                 }
                 let limits = filesystem::limits(self, &given)?;
+                if let Some(below) = given.all("--below").next_back() {
+                    let node = self.target.state().root.at(below).cloned();
+                    let missing = "No such file or directory (os error 2)";
+                    let node =
+                        node.ok_or_else(|| Failure::Other(format!("can't open {below} in the target: {missing}")))?;
+                    return self.framed(&given, |run, out| filesystem::tree(run, out, &limits, &node, &[]));
+                }
                 self.framed(&given, |run, out| filesystem::write(run, out, &limits))
             }
             "layer" => {
                 let given = Given::parse(rest, &["--raw"], &TREE)?;
                 let limits = filesystem::bounds(self, &given)?;
                 let now = self.target.state().root.clone();
-                let layer = changes::layer(&self.target.image, &now).unwrap_or_else(|| Node::directory(now.mtime));
+                let layer = changes::writable(&self.target.image, &now);
                 self.framed(&given, |run, out| filesystem::tree(run, out, &limits, &layer, &[]))
             }
             "drift" => {
