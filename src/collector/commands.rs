@@ -28,7 +28,8 @@ All but serve write frames and wait for one line on standard input; --raw writes
 ";
 
 /// Options of what reads a tree.
-const TREE: [&str; 7] = ["--root", "--container", "--exclude", "--max-bytes", "--max-file", "--max-files", "--host"];
+const TREE: [&str; 8] =
+    ["--root", "--container", "--below", "--exclude", "--max-bytes", "--max-file", "--max-files", "--host"];
 /// No ephemeral container waits longer than a day.
 const MAX_TTL: u64 = 24 * 3600;
 

@@ -19,6 +19,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::output::{Output, shown};
+use super::wire::Note;
 use header::Entry;
 use mounts::Mounts;
 
@@ -74,16 +75,24 @@ fn archive<W: Write>(
     walk.out.zeros((size + 1024).next_multiple_of(10_240) - size)
 }
 
-/// The same of one directory in that tree: the path may go through links, which never lead out of it.
+/// The same of one directory in that tree: the path may go through links, which never lead out of it. Where there is
+/// none, an empty archive says so.
 ///
 /// # Errors
 /// As [`write`]; and when the kernel (before 5.6) can't resolve inside a tree.
 pub fn write_below<W: Write>(out: &mut Output<W>, root: &str, below: &str, limits: &Limits) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let fd = rustix::fs::open(root, flags, Mode::empty())
-        .and_then(|fd| rustix::fs::openat2(&fd, below, flags, Mode::empty(), inside))
-        .map_err(|e| io::Error::other(format!("can't open {below} in the target: {e}")))?;
+    let opened = rustix::fs::open(root, flags, Mode::empty())
+        .and_then(|fd| rustix::fs::openat2(&fd, below, flags, Mode::empty(), inside));
+    let fd = match opened {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => {
+            out.note(&Note::Info { text: format!("there is no {below} in the target") })?;
+            return out.zeros(10_240);
+        }
+        Err(error) => return Err(io::Error::other(format!("can't open {below} in the target: {error}"))),
+    };
     archive(out, fd, Mounts::default(), HashMap::new(), limits)
 }
 

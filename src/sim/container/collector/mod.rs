@@ -36,7 +36,8 @@ All but serve write frames and wait for one line on standard input; --raw writes
 ";
 
 /// Options of what reads a tree.
-const TREE: [&str; 7] = ["--root", "--container", "--exclude", "--max-bytes", "--max-file", "--max-files", "--host"];
+const TREE: [&str; 8] =
+    ["--root", "--container", "--below", "--exclude", "--max-bytes", "--max-file", "--max-files", "--host"];
 
 enum Failure {
     Usage(String),
@@ -168,10 +169,13 @@ impl Run<'_> {
                 let limits = filesystem::limits(self, &given)?;
                 if let Some(below) = given.all("--below").next_back() {
                     let node = self.target.state().root.at(below).cloned();
-                    let missing = "No such file or directory (os error 2)";
-                    let node =
-                        node.ok_or_else(|| Failure::Other(format!("can't open {below} in the target: {missing}")))?;
-                    return self.framed(&given, |run, out| filesystem::tree(run, out, &limits, &node, &[]));
+                    return self.framed(&given, |run, out| match &node {
+                        Some(node) => filesystem::tree(run, out, &limits, node, &[]),
+                        None => {
+                            out.info(format!("there is no {below} in the target"))?;
+                            out.put(&[0; 10_240])
+                        }
+                    });
                 }
                 self.framed(&given, |run, out| filesystem::write(run, out, &limits))
             }
