@@ -13,6 +13,7 @@ use super::{network, probe, processes};
 const USAGE: &str = "quell-collector: reads a suspect container from beside it
   serve [--ttl SECONDS]                      say who I am, then wait and end by myself
   processes [--container ID]                 every process that /proc shows, with sockets, as JSON
+  environ --container ID                     their environment variables with their values, as JSON
   filesystem --root DIR | --container ID [--or-init] [--below DIR]
              [--exclude PATH[:WHY]]... [--max-bytes N] [--max-file N] [--max-files N]
                                              one tar stream of a tree
@@ -136,6 +137,11 @@ fn dispatch(argv: &[String]) -> Result<(), Failure> {
         "processes" => {
             let given = Given::parse(rest, &["--raw"], &["--container"])?;
             framed(&given, |out| processes::write(out, given.all("--container").last()))
+        }
+        "environ" => {
+            let given = Given::parse(rest, &["--raw"], &["--container"])?;
+            let container = given.all("--container").last().unwrap_or_default();
+            framed(&given, |out| processes::environ::write(out, container))
         }
         "filesystem" => {
             let given = Given::parse(rest, &["--raw", "--or-init"], &TREE)?;

@@ -6,6 +6,7 @@ mod listing;
 mod logs;
 mod plan;
 mod receive;
+mod sealed;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -53,6 +54,10 @@ pub struct PodCapture {
     /// Paths in the containers that are left out.
     #[serde(default)]
     exclude: Vec<String>,
+    /// Public keys of age (`age1…`): environment variables and mounted credentials are captured sealed for them. Without
+    /// any these are left out, for in clear they are never taken. Give two: one is kept offline.
+    #[serde(default)]
+    recipients: Vec<String>,
     /// Bytes of one filesystem at which the capture is cut, and said to be.
     max_bytes: Option<u64>,
     /// Seconds after which the collector ends by itself.
@@ -125,6 +130,8 @@ fn subject(op: &Op) -> String {
         "shm" => "files in /dev/shm",
         "volumes" => "emptyDir volumes",
         "node-logs" => "log files on the node",
+        "environ" => "environment variables",
+        "credentials" => return format!("credentials at {} of container {container}", text(op, "below")),
         other => other,
     };
     if container.is_empty() { kind.into() } else { format!("{kind} of container {container}") }
@@ -166,8 +173,9 @@ impl Kind for PodCapture {
             outside, leaves nothing in the pod, and takes the writable layer with deletions, a drift list, emptyDir volumes and \
             rotated logs; the collector in an ephemeral container beside the target, which takes the whole filesystem; the \
             container's own sh and tar by exec, which may lie, and the record says target-supplied. An image without shell or tar \
-            needs one of the first two. Trees come as tar streams that are never unpacked. Mounted credentials are left out, and \
-            said to be. A stream that is cut short is detected and never counted as complete.",
+            needs one of the first two. Trees come as tar streams that are never unpacked. Environment variables and mounted \
+            credentials are sealed in memory for the recipients, with a keyed digest a value beside; without recipients they are \
+            left out, and said to be. A stream that is cut short is detected and never counted as complete.",
         risk: crate::event::Risk::Low,
         undo: "quell's own pods are deleted; an ephemeral container stays in the pod's spec, and its process ends by itself",
         captures: true,
@@ -229,6 +237,9 @@ impl Action for PodCapture {
             return logs::take(self, cx, op).await;
         }
         match usable(cx, op).await? {
+            Ok((handle, id)) if sealed::KINDS.contains(&text(op, "kind")) => {
+                sealed::take(self, cx, op, &handle, &id).await
+            }
             Ok((handle, id)) => receive::from_collector(self, cx, op, &handle, &id).await,
             Err(why) => self.without_collector(cx, op, &why).await,
         }

@@ -21,6 +21,7 @@ use frames::Frames;
 const USAGE: &str = "quell-collector: reads a suspect container from beside it
   serve [--ttl SECONDS]                      say who I am, then wait and end by myself
   processes [--container ID]                 every process that /proc shows, with sockets, as JSON
+  environ --container ID                     their environment variables with their values, as JSON
   filesystem --root DIR | --container ID [--or-init] [--below DIR]
              [--exclude PATH[:WHY]]... [--max-bytes N] [--max-file N] [--max-files N]
                                              one tar stream of a tree
@@ -155,6 +156,10 @@ impl Run<'_> {
             "processes" => {
                 let given = Given::parse(rest, &["--raw"], &["--container"])?;
                 self.framed(&given, processes::write)
+            }
+            "environ" => {
+                let given = Given::parse(rest, &["--raw"], &["--container"])?;
+                self.framed(&given, processes::environ)
             }
             "filesystem" => {
                 let given = Given::parse(rest, &["--raw", "--or-init"], &TREE)?;
