@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::filesystem::{self, Limits};
 use super::layer::{self, Layers};
 use super::output::{Output, await_acknowledgement};
-use super::{network, probe, processes};
+use super::{network, packets, probe, processes};
 
 const USAGE: &str = "quell-collector: reads a suspect container from beside it
   serve [--ttl SECONDS]                      say who I am, then wait and end by myself
@@ -25,6 +25,8 @@ const USAGE: &str = "quell-collector: reads a suspect container from beside it
                                              which of them take a TCP connection, as JSON
   connections [--container ID] [--cut] [--forget IP]... [--spare IP]... [--watch-ms N]
                                              what is open and by whom, as JSON; with --cut ended, and watched
+  packets --container ID --seconds N [--max-bytes N]
+                                             what goes over its pod's interfaces for a while, as pcap
 All but serve write frames and wait for one line on standard input; --raw writes the data alone.
 ";
 
@@ -176,6 +178,17 @@ fn dispatch(argv: &[String]) -> Result<(), Failure> {
             let (pids, limits) = (processes::all_of(container)?, given.limits()?);
             framed(&given, |out| filesystem::unlinked(out, &pids, &limits))
         }
+        "packets" => {
+            let given = Given::parse(rest, &["--raw"], &["--container", "--seconds", "--max-bytes"])?;
+            let seconds = given.number("--seconds")?.ok_or_else(|| Failure::Usage("--seconds is needed".into()))?;
+            let time = Duration::from_secs(seconds.min(MAX_TTL));
+            let asked = packets::Asked { time, bytes: given.number("--max-bytes")? };
+            let pid = given.process()?;
+            let mut out = Output::stdout(given.has("--raw"));
+            out.hello()?;
+            network::within(pid, || packets::write(&mut out, asked))?;
+            end(&given, out)
+        }
         "probe" => {
             let given = Given::parse(rest, &["--raw"], &["--timeout-ms", "--container"])?;
             let timeout = Duration::from_millis(given.number("--timeout-ms")?.unwrap_or(2000).clamp(1, 60_000));
@@ -220,12 +233,15 @@ fn serve(given: &Given) -> Result<(), Failure> {
 }
 
 fn framed(given: &Given, write: impl FnOnce(&mut Output<io::Stdout>) -> io::Result<()>) -> Result<(), Failure> {
-    let raw = given.has("--raw");
-    let mut out = Output::stdout(raw);
+    let mut out = Output::stdout(given.has("--raw"));
     out.hello()?;
     write(&mut out)?;
+    end(given, out)
+}
+
+fn end(given: &Given, out: Output<io::Stdout>) -> Result<(), Failure> {
     out.finish()?;
-    if !raw {
+    if !given.has("--raw") {
         await_acknowledgement();
     }
     Ok(())

@@ -29,9 +29,11 @@ impl Recipients {
         let mut all = Vec::new();
         for text in texts.iter().map(|t| t.as_ref().trim()).filter(|t| !t.is_empty()) {
             if text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
-                return Err("recipients: that is a SECRET key of age's: give the public one, `age1…`, and take this one \
+                return Err(
+                    "recipients: that is a SECRET key of age's: give the public one, `age1…`, and take this one \
                             for known to others, for command lines are"
-                    .into());
+                        .into(),
+                );
             }
             let parsed = text.parse::<age::x25519::Recipient>();
             all.push(parsed.map_err(|why| {
@@ -93,8 +95,9 @@ impl DigestKey {
                     .and_then(|f| f.take(64).read_to_end(&mut key))
                     .map_err(|e| Problem::io("can't read the key of the digests", &path, &e))?;
                 if key.len() != 32 {
-                    return Err(Problem::failed(format!("{} is no key of 32 bytes", path.display()))
-                        .hint("an interruption may have cut it: move it away, digests made from then on have a new key"));
+                    return Err(Problem::failed(format!("{} is no key of 32 bytes", path.display())).hint(
+                        "an interruption may have cut it: move it away, digests made from then on have a new key",
+                    ));
                 }
             }
             Err(error) => return Err(Problem::io("can't write the key of the digests", &path, &error)),

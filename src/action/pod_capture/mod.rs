@@ -10,6 +10,7 @@ mod sealed;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
@@ -20,6 +21,7 @@ use serde_json::Value;
 
 use super::collector::{self, State, node};
 use super::{Action, Done, Kind, Rule, Scope, Spec, StepPlan};
+use crate::cluster::exec::Limits;
 use crate::cluster::{Cx, Fault, Problem};
 use crate::event::{Landed, Op};
 
@@ -58,8 +60,15 @@ pub struct PodCapture {
     /// any these are left out, for in clear they are never taken. Give two: one is kept offline.
     #[serde(default)]
     recipients: Vec<String>,
+    /// Seconds for which the packets on the pod's interfaces are taken, where a collector runs on its node; 0 for none,
+    /// at most an hour.
+    #[serde(default)]
+    packets_seconds: u64,
     /// Bytes of one filesystem at which the capture is cut, and said to be.
     max_bytes: Option<u64>,
+    /// Seconds without a byte after which a stream counts as stalled, and is taken again.
+    #[serde(default = "minute")]
+    stall_seconds: u64,
     /// Seconds after which the collector ends by itself.
     #[serde(default = "hour")]
     ttl_seconds: u64,
@@ -85,6 +94,10 @@ pub enum Files {
 const MAX_CUTS: u32 = 3;
 
 impl PodCapture {
+    fn limits(&self) -> Limits {
+        Limits { idle: Duration::from_secs(self.stall_seconds.clamp(1, 600)), total: Duration::from_secs(6 * 3600) }
+    }
+
     /// A stream was cut: worth another try, a few times; then what there is stands, as not complete.
     fn again(&self, op: &Op, why: String, done: Done) -> Result<Done, Problem> {
         let cuts = self.cuts.lock().map_or(MAX_CUTS, |mut cuts| {
@@ -129,6 +142,7 @@ fn subject(op: &Op) -> String {
         "drift" => "drift list",
         "shm" => "files in /dev/shm",
         "volumes" => "emptyDir volumes",
+        "packets" => "packets on the pod's interfaces",
         "node-logs" => "log files on the node",
         "environ" => "environment variables",
         "credentials" => return format!("credentials at {} of container {container}", text(op, "below")),
@@ -145,19 +159,27 @@ async fn usable(cx: &Cx, op: &Op) -> Result<Result<(collector::Handle, String), 
     match collector::ready(cx, &handle, &op.object, PATIENCE).await? {
         State::Absent(why) => Ok(Err(why)),
         // What lies on the node stays there for a while when its container has ended.
-        State::Running if text(op, "container").is_empty() => Ok(Ok((handle, String::new()))),
-        State::Running => Ok(collector::target_id(cx, &op.object, text(op, "container"))
-            .await?
-            .map(|id| (handle, id))
-            .ok_or_else(|| "the API does not show the container's id any more: it is not running".into())),
+        State::Running if text(op, "container").is_empty() && text(op, "of").is_empty() => {
+            Ok(Ok((handle, String::new())))
+        }
+        State::Running => {
+            Ok(collector::target_id(cx, &op.object, [text(op, "container"), text(op, "of")].concat().as_str())
+                .await?
+                .map(|id| (handle, id))
+                .ok_or_else(|| "the API does not show the container's id any more: it is not running".into()))
+        }
     }
 }
 
 /// How long a collector may take to start.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn yes() -> bool {
     true
+}
+
+fn minute() -> u64 {
+    60
 }
 
 fn hour() -> u64 {

@@ -83,6 +83,21 @@ pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem
             }
         }
     }
+    let on_its_node = targets.iter().zip(&means).find(|(_, means)| on_node(means));
+    match on_its_node.filter(|_| with.packets_seconds > 0) {
+        Some((container, any)) => {
+            let seconds = with.packets_seconds.min(3600);
+            let mut op = capture("packets", "", any, unknown("what goes over the network is not known before"));
+            op.detail["of"] = json!(container);
+            op.detail["seconds"] = json!(seconds);
+            op.summary.push_str(&format!(", for {seconds} s"));
+            plan.ops.push(op);
+        }
+        None if with.packets_seconds > 0 => {
+            plan.warnings.push("packets are not taken: that takes a collector on the pod's node".into());
+        }
+        None => {}
+    }
     match Recipients::parse(&with.recipients) {
         Err(why) => plan.blockers.push(why),
         Ok(None) => plan.warnings.push(

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::landing::source;
-use super::receive::{LIMITS, argv_of, method, refused};
+use super::receive::{argv_of, method, refused};
 use super::{PodCapture, subject, text};
 use crate::action::Done;
 use crate::action::collector::Handle;
@@ -55,7 +55,7 @@ pub(super) async fn take(
     let started = cx.clock.now();
     let argv = argv_of(cx, op, handle, container_id);
     let mut held = Held::default();
-    let ended = exec::exec(&cx.client, handle.place(), &argv, LIMITS, &mut held).await;
+    let ended = exec::exec(&cx.client, handle.place(), &argv, with.limits(), &mut held).await;
     if let Err(problem) = &ended
         && matches!(problem.fault, Fault::Refused | Fault::NotFound | Fault::Unreachable)
     {

@@ -55,12 +55,13 @@ pub fn write<W: Write>(out: &mut Output<W>, root: &str, limits: &Limits) -> io::
         .map_err(|e| io::Error::other(format!("can't open the target's root {root}: {e}")))?;
     let mounts = Mounts::below(root);
     let excluded = limits.exclude.iter().filter_map(|(path, why)| Some((behind(&fd, path)?, why.clone()))).collect();
-    archive(out, fd, mounts, excluded, limits)
+    archive(out, fd, b"", mounts, excluded, limits)
 }
 
 fn archive<W: Write>(
     out: &mut Output<W>,
     fd: OwnedFd,
+    base: &[u8],
     mounts: Mounts,
     excluded: HashMap<(u64, u64), String>,
     limits: &Limits,
@@ -68,8 +69,9 @@ fn archive<W: Write>(
     let mut walk =
         Walk { out, limits, mounts, excluded, links: HashMap::new(), noatime: true, full: false, blocks: Vec::new() };
     let stat = rustix::fs::fstat(&fd)?;
-    walk.head(&Entry { kind: b'5', name: b"./", ..Entry::default() }, &stat)?;
-    walk.tree(fd)?;
+    let name = if base.is_empty() { b"./" } else { base };
+    walk.head(&Entry { kind: b'5', name, ..Entry::default() }, &stat)?;
+    walk.tree(fd, base)?;
     // Two blocks of zeros end an archive: their absence tells that it was cut. GNU tar fills a record of 20.
     let size = walk.out.size();
     walk.out.zeros((size + 1024).next_multiple_of(10_240) - size)
@@ -93,7 +95,9 @@ pub fn write_below<W: Write>(out: &mut Output<W>, root: &str, below: &str, limit
         }
         Err(error) => return Err(io::Error::other(format!("can't open {below} in the target: {error}"))),
     };
-    archive(out, fd, Mounts::default(), HashMap::new(), limits)
+    // Named as in the target, not from the directory on.
+    let base = [below.trim_matches('/').as_bytes(), b"/"].concat();
+    archive(out, fd, &base, Mounts::default(), HashMap::new(), limits)
 }
 
 /// Device and inode of what an excluded path leads to inside the tree: it may go through links, and the walk meets it
@@ -130,8 +134,8 @@ struct Walk<'a, W: Write> {
 }
 
 impl<W: Write> Walk<'_, W> {
-    fn tree(&mut self, root: OwnedFd) -> io::Result<()> {
-        let mut path = Vec::new();
+    fn tree(&mut self, root: OwnedFd, base: &[u8]) -> io::Result<()> {
+        let mut path = base.to_vec();
         let mut levels = Vec::new();
         self.enter(&mut levels, root, &path)?;
         while let Some(level) = levels.last_mut() {

@@ -171,7 +171,8 @@ fn outcome(changes: &mut [Change], id: &str, status: OpStatus, at: OffsetDateTim
     // What quell made and took away again itself.
     if changes[at].verb == "delete" && done {
         let object = changes[at].object.clone();
-        for made in changes[..at].iter_mut().filter(|c| c.verb == "create" && c.object == object && c.state == "there") {
+        for made in changes[..at].iter_mut().filter(|c| c.verb == "create" && c.object == object && c.state == "there")
+        {
             (made.state, made.until) = ("removed".into(), until.clone());
         }
     }
@@ -221,8 +222,7 @@ mod tests {
             observed: Value::Null,
             calls: vec![],
         };
-        let started =
-            Event::StepStarted { step: "a".into(), uses: "x".into(), ops, outputs: Value::Null };
+        let started = Event::StepStarted { step: "a".into(), uses: "x".into(), ops, outputs: Value::Null };
         let mut events = vec![started];
         for id in ["lease:n/l", "a/1", "a/2", "a/2", "a/3", "b/1", "lease-release:n/l", "undo:a/3"] {
             events.extend([begin(id), end(id, OpStatus::Applied)]);
