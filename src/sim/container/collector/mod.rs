@@ -175,7 +175,9 @@ impl Run<'_> {
                 }
                 let limits = filesystem::limits(self, &given)?;
                 if let Some(below) = given.all("--below").next_back() {
-                    let node = self.target.state().root.at(below).cloned();
+                    // It may go through links: /var/run is one to /run as often as not.
+                    let real = self.view(|v| v.resolve("", below, true)).ok();
+                    let node = real.and_then(|real| self.target.state().root.at(&format!("/{real}")).cloned());
                     let base = format!("{}/", below.trim_matches('/'));
                     return self.framed(&given, |run, out| match &node {
                         Some(node) => filesystem::tree(run, out, &limits, node, &base, &[]),
