@@ -46,7 +46,8 @@ fn values_are_sealed_and_stand_nowhere_in_clear() {
     assert_eq!(code, Some(0), "{out}");
     assert!(!out.contains(VALUE));
     let all = files(&dir.path().join("state"));
-    let named = |end: &str| all.iter().find(|p| p.to_string_lossy().ends_with(end)).unwrap_or_else(|| panic!("no {end}"));
+    let named =
+        |end: &str| all.iter().find(|p| p.to_string_lossy().ends_with(end)).unwrap_or_else(|| panic!("no {end}"));
     for identity in [&one, &two] {
         let clear = age::decrypt(identity, &std::fs::read(named("/app.environ.json.age")).unwrap()).unwrap();
         let document: Value = serde_json::from_slice(&clear).unwrap();
