@@ -17,6 +17,8 @@ const USAGE: &str = "quell-collector: reads a suspect container from beside it
   filesystem --root DIR | --container ID [--or-init] [--below DIR]
              [--exclude PATH[:WHY]]... [--max-bytes N] [--max-file N] [--max-files N]
                                              one tar stream of a tree
+  file --root DIR --name NAME [--max-bytes N]
+                                             one regular file as it is
   layer --container ID [--host DIR] [--exclude …] [--max-…]
                                              what it changed against its image: its writable layer, as tar
   drift --container ID [--host DIR]          the same as a list, as JSON lines
@@ -161,6 +163,14 @@ fn dispatch(argv: &[String]) -> Result<(), Failure> {
                 Some(below) => filesystem::write_below(out, &root, below, &limits),
                 None => filesystem::write(out, &root, &limits),
             })
+        }
+        "file" => {
+            let given = Given::parse(rest, &["--raw"], &["--root", "--name", "--max-bytes"])?;
+            let (Some(root), Some(name)) = (given.all("--root").last(), given.all("--name").last()) else {
+                return Err(Failure::Usage("file takes --root and --name".into()));
+            };
+            let most = given.number("--max-bytes")?;
+            framed(&given, |out| filesystem::write_file(out, root, name, most))
         }
         "layer" => {
             let given = Given::parse(rest, &["--raw"], &TREE)?;

@@ -58,14 +58,20 @@ impl Recipients {
     /// # Errors
     /// Only when the system gives no random numbers.
     pub fn seal(&self, clear: &[u8]) -> Result<Vec<u8>, Problem> {
-        let failed = |e: String| Problem::failed(format!("can't seal: {e}"));
+        let failed = |e: std::io::Error| Problem::failed(format!("can't seal: {e}"));
+        let mut writer = self.wrap(Vec::with_capacity(clear.len() + 1024))?;
+        writer.write_all(clear).map_err(failed)?;
+        writer.finish().map_err(failed)
+    }
+
+    /// The same for a stream: what is written to it goes to `out` sealed. It must be finished.
+    ///
+    /// # Errors
+    /// When the header can't be written, or the system gives no random numbers.
+    pub fn wrap<W: Write>(&self, out: W) -> Result<age::stream::StreamWriter<W>, Problem> {
         let to = self.0.iter().map(|r| r as &dyn age::Recipient);
-        let encryptor = age::Encryptor::with_recipients(to).map_err(|e| failed(e.to_string()))?;
-        let mut sealed = Vec::with_capacity(clear.len() + 1024);
-        let mut writer = encryptor.wrap_output(&mut sealed).map_err(|e| failed(e.to_string()))?;
-        writer.write_all(clear).map_err(|e| failed(e.to_string()))?;
-        writer.finish().map_err(|e| failed(e.to_string()))?;
-        Ok(sealed)
+        let encryptor = age::Encryptor::with_recipients(to).map_err(|e| Problem::failed(format!("can't seal: {e}")))?;
+        encryptor.wrap_output(out).map_err(|e| Problem::failed(format!("can't seal: {e}")))
     }
 }
 

@@ -72,8 +72,12 @@ fn environment_and_token_are_sealed_and_packets_are_seen() {
     kubectl(&["-n", "cap-sealed", "wait", "--for=condition=Ready", "pod", "keeper", "--timeout=60s"]);
     let (key, desk) = (age::x25519::Identity::generate(), Desk::new(&ns));
     let recipients = format!("recipients={}", key.to_public());
-    let ran = desk.playbook("keeper", &["--only", "record,capture,tidy", "--set", &recipients, "--set", "packets=3s"]);
+    let ran = desk.playbook(
+        "keeper",
+        &["--only", "record,capture,tidy", "--set", &recipients, "--set", "packets=3s", "--set", "memory=try"],
+    );
     assert_eq!(desk.steps()["capture"], "verified", "{}", ran.err);
+    assert!(ran.err.contains("the right to create nodes/proxy"), "without it no checkpoint is asked for: {}", ran.err);
     assert!(ran.err.contains("has 1 recipient"), "a second one is suggested: {}", ran.err);
     let opened = |name: &str| {
         let sealed = std::fs::read(desk.folder().join("data/capture").join(name)).unwrap();

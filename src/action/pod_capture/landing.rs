@@ -247,7 +247,7 @@ pub(super) fn source(op: &Op, what: &str) -> Source {
 }
 
 /// An artifact's writer as a `Write`.
-pub(super) struct Lines(Writer);
+pub(super) struct Lines(pub Writer);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

@@ -4,6 +4,7 @@ mod fallback;
 mod landing;
 mod listing;
 mod logs;
+mod memory;
 mod plan;
 mod receive;
 mod sealed;
@@ -60,6 +61,10 @@ pub struct PodCapture {
     /// any these are left out, for in clear they are never taken. Give two: one is kept offline.
     #[serde(default)]
     recipients: Vec<String>,
+    /// `try` asks the kubelet for a checkpoint of each container's memory, which few clusters allow; it takes recipients
+    /// and a collector on the node.
+    #[serde(default)]
+    memory: Memory,
     /// Seconds for which the packets on the pod's interfaces are taken, where a collector runs on its node; 0 for none,
     /// at most an hour.
     #[serde(default)]
@@ -88,6 +93,17 @@ pub enum Files {
     Full,
     /// Nothing.
     None,
+}
+
+/// Whether memory is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Memory {
+    /// It is not.
+    #[default]
+    No,
+    /// It is; a refusal is recorded, and the step goes on.
+    Try,
 }
 
 /// A stream that was cut this often is kept as it is: it would be cut again, and the other captures wait.
@@ -144,6 +160,7 @@ fn subject(op: &Op) -> String {
         "volumes" => "emptyDir volumes",
         "packets" => "packets on the pod's interfaces",
         "node-logs" => "log files on the node",
+        "checkpoint" => "checkpoint",
         "environ" => "environment variables",
         "credentials" => return format!("credentials at {} of container {container}", text(op, "below")),
         other => other,
@@ -255,8 +272,11 @@ impl Action for PodCapture {
         if collector::starts(op) {
             return collector::start(cx, op).await;
         }
-        if text(op, "kind") == "log" {
-            return logs::take(self, cx, op).await;
+        match text(op, "kind") {
+            "log" => return logs::take(self, cx, op).await,
+            "checkpoint" => return memory::ask(cx, op).await,
+            "memory" => return memory::take(self, cx, op).await,
+            _ => {}
         }
         match usable(cx, op).await? {
             Ok((handle, id)) if sealed::KINDS.contains(&text(op, "kind")) => {

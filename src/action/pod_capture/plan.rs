@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Files, PodCapture, subject};
+use super::{Files, Memory, PodCapture, subject};
 use crate::action::StepPlan;
 use crate::action::collector::{self, Handle, Wanted};
 use crate::cluster::{Cx, Problem, raw, target};
@@ -84,6 +84,9 @@ pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem
         }
     }
     let on_its_node = targets.iter().zip(&means).find(|(_, means)| on_node(means));
+    if with.memory == Memory::Try && (on_its_node.is_none() || with.recipients.is_empty()) {
+        plan.warnings.push("memory is not taken: that takes a collector on the pod's node, and recipients".into());
+    }
     match on_its_node.filter(|_| with.packets_seconds > 0) {
         Some((container, any)) => {
             let seconds = with.packets_seconds.min(3600);
@@ -112,6 +115,12 @@ pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem
                 );
             }
             for (container, means) in targets.iter().zip(&means).filter(|(_, means)| means.0.is_some()) {
+                if with.memory == Memory::Try && on_node(means) {
+                    let mut op = capture("memory", container, means, unknown("as large as the container's memory"));
+                    op.summary.push_str(&format!(", sealed for {}", super::sealed::who(to.count())));
+                    let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+                    super::memory::offer(cx, op, node, &mut plan).await?;
+                }
                 let estimate = || small("values are short");
                 let mut ops = vec![capture("environ", container, means, estimate())];
                 for path in credentials(&pod, container) {

@@ -16,7 +16,7 @@ use crate::cluster::exec::{self, Listener};
 use crate::cluster::{Cx, Fault, Problem};
 use crate::collector::processes::environ::Environments;
 use crate::collector::wire::{self, Hello, Item, Note, Trailer};
-use crate::event::{Artifact, Label, LeftOut, Op, Proof};
+use crate::event::{Artifact, Label, LeftOut, Method, Op, Proof};
 use crate::evidence::sealed::{DigestKey, Recipients};
 use crate::evidence::segment;
 
@@ -90,15 +90,19 @@ pub(super) async fn take(
         ..Artifact::of(label(title, "application/age", &reason), cx.clock.now(), path, size, sha256)
     })?;
     let title = format!("digests of the {}", subject(op));
-    let reason = "Digests only, HMAC-SHA256 by a key that is the incident's own: two are equal when their values are";
+    let reason = "made here out of what was received: HMAC-SHA256 by the incident's own key; two are equal when their values are";
+    let made_here = |title: String, media_type: &str, reason: &str| Label {
+        method: Method::responder("derived", reason, Vec::new()),
+        ..label(title, media_type, "")
+    };
     cx.store.put_json(
         &beside,
-        label(title, "application/json", reason),
+        made_here(title, "application/json", reason),
         cx.clock,
         &json!({"format": 1, "of": path, "digests": digests}),
         Vec::new(),
     )?;
-    seal_key(cx, op, &recipients, &key, label)?;
+    seal_key(cx, &recipients, &key, made_here)?;
     let count = digests.len();
     let detail = format!("{count} value{} sealed for {}", if count == 1 { "" } else { "s" }, who(recipients.count()));
     let proof = match (&artifact.truncated, trailer.unreadable) {
@@ -121,7 +125,6 @@ pub(super) fn who(count: usize) -> String {
 /// The key goes with what it made digests of, sealed too: whoever opens the values can check the digests.
 fn seal_key(
     cx: &Cx,
-    op: &Op,
     recipients: &Recipients,
     key: &DigestKey,
     label: impl Fn(String, &str, &str) -> Label,
@@ -132,8 +135,8 @@ fn seal_key(
         return Ok(());
     }
     let sealed = recipients.seal(key.bytes())?;
-    let reason = format!("Made on the responder's machine for {}", op.object);
-    let label = label("key of this incident's digests, sealed".into(), "application/age", &reason);
+    let reason = "made here, once for the incident; in clear it lies in the incident's folder alone";
+    let label = label("key of this incident's digests, sealed".into(), "application/age", reason);
     cx.store
         .put(&path, &sealed, |path, size, sha256| Artifact::of(label, cx.clock.now(), path, size, sha256))
         .map(|_| ())

@@ -100,6 +100,42 @@ pub fn write_below<W: Write>(out: &mut Output<W>, root: &str, below: &str, limit
     archive(out, fd, &base, Mounts::default(), HashMap::new(), limits)
 }
 
+/// One regular file of a directory, as it is.
+///
+/// # Errors
+/// When it is none, can't be opened, or the output can't be written.
+pub fn write_file<W: Write>(out: &mut Output<W>, root: &str, name: &str, most: Option<u64>) -> io::Result<()> {
+    let refused = |e: Errno| io::Error::other(format!("can't open {name:?} in {root}: {e}"));
+    let dir = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let fd = dir.and_then(|dir| rustix::fs::openat2(&dir, name, flags, Mode::empty(), inside)).map_err(refused)?;
+    let stat = rustix::fs::fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other(format!("{name:?} in {root} is no regular file")));
+    }
+    let most = most.unwrap_or(u64::MAX);
+    let mut done = 0;
+    while done < most {
+        let room = out.room(1)?;
+        let want = room.len().min(usize::try_from(most - done).unwrap_or(usize::MAX));
+        match rustix::io::pread(&fd, &mut room[..want], done) {
+            Ok(0) => break,
+            Ok(read) => {
+                out.filled(read);
+                done += read as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(io::Error::other(format!("{name:?} can't be read to its end: {error}"))),
+        }
+    }
+    if done == most && u64::try_from(stat.st_size).unwrap_or(0) > most {
+        out.truncate(format!("the limit of {most} bytes was met"));
+    }
+    out.entries = 1;
+    Ok(())
+}
+
 /// Device and inode of what an excluded path leads to inside the tree: it may go through links, and the walk meets it
 /// under its real name. None where it is not there, or the kernel (before 5.6) can't resolve inside a tree.
 fn behind(root: &OwnedFd, path: &[u8]) -> Option<(u64, u64)> {

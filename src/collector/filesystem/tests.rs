@@ -66,6 +66,21 @@ fn one_directory_is_taken_through_links_that_stay_inside_and_none_is_no_failure(
 }
 
 #[test]
+fn one_file_is_taken_as_it_is_and_nothing_else_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), vec![7; 700_000]).unwrap();
+    symlink("file", dir.path().join("link")).unwrap();
+    let root = dir.path().to_str().unwrap();
+    assert_eq!(taken(|out| write_file(out, root, "file", None)).archive, vec![7; 700_000]);
+    let cut = taken(|out| write_file(out, root, "file", Some(10)));
+    assert_eq!((cut.archive.len(), cut.trailer.complete), (10, false));
+    for wrong in ["link", "../file", "none", "."] {
+        let mut sink = Vec::new();
+        assert!(write_file(&mut Output::new(&mut sink, true), root, wrong, None).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn tar_unpacks_the_same_tree() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");

@@ -25,6 +25,8 @@ const USAGE: &str = "quell-collector: reads a suspect container from beside it
   filesystem --root DIR | --container ID [--or-init] [--below DIR]
              [--exclude PATH[:WHY]]... [--max-bytes N] [--max-file N] [--max-files N]
                                              one tar stream of a tree
+  file --root DIR --name NAME [--max-bytes N]
+                                             one regular file as it is
   layer --container ID [--host DIR] [--exclude …] [--max-…]
                                              what it changed against its image: its writable layer, as tar
   drift --container ID [--host DIR]          the same as a list, as JSON lines
