@@ -34,17 +34,24 @@ impl Session {
             })?;
         }
         let mut all = Vec::new();
-        for op in &plan.ops {
-            let earlier = self.state().steps.get(&at.id).and_then(|s| s.done.get(&op.id).cloned());
-            let done = match earlier {
-                Some(done) => done,
-                None if self.cancel.is_cancelled() => return Err(interrupted(at)),
-                None => self.one(at, action, op).await?,
-            };
-            all.push((op.clone(), done));
+        for ops in plan.ops.chunk_by(|a, b| a.part_of.is_some() && a.part_of == b.part_of) {
+            match ops {
+                [op] if op.part_of.is_none() => all.push((op.clone(), self.once(at, action, op).await?)),
+                several => all.extend(self.together(at, action, several).await?),
+            }
         }
         let end = action.conclude(&plan.outputs, &all);
         self.finish(&at.id, end.status, end.summary, end.outputs)
+    }
+
+    /// One operation, unless an earlier process did it.
+    pub(super) async fn once(&self, at: &Instance, action: &dyn Action, op: &Op) -> Result<Done, Problem> {
+        let earlier = self.state().steps.get(&at.id).and_then(|s| s.done.get(&op.id).cloned());
+        match earlier {
+            Some(done) => Ok(done),
+            None if self.cancel.is_cancelled() => Err(interrupted(at)),
+            None => self.one(at, action, op).await,
+        }
     }
 
     /// One operation, tried until it is done, it fails for good, or it can't be told whether it landed.
@@ -60,9 +67,21 @@ impl Session {
             self.emit(Event::Intent { op: op.id.clone(), audit_id: audit_id.clone(), attempt })?;
             let (client, tape) = self.cluster.writer(&audit_id);
             let cx = Cx { last_try: attempt >= retry.attempts, ..self.cx(client, &at.id, &op.id) };
-            let result = action.apply(&cx, op).await;
+            let result = self.unless_interrupted(at, op, action.apply(&cx, op)).await;
             self.journal_artifacts(&cx, op)?;
             match result {
+                // It may have landed: without an outcome, resume looks.
+                Err(problem) if problem.fault == Fault::Interrupted => return Err(problem),
+                Err(problem) if problem.fault == Fault::Held => {
+                    self.emit(Event::Retrying {
+                        op: op.id.clone(),
+                        attempt,
+                        cause: problem.message.clone(),
+                        wait_ms: 0,
+                    })?;
+                    self.held(at, action, op).await?;
+                    attempt += 1;
+                }
                 Ok(done) => {
                     self.outcome(op, &done, tape.take())?;
                     return Ok(done);
@@ -125,6 +144,16 @@ impl Session {
         }
     }
 
+    /// Until an operation that the cluster held back is worth another try, or Ctrl-C.
+    async fn held(&self, at: &Instance, action: &dyn Action, op: &Op) -> Result<(), Problem> {
+        let (client, _) = self.cluster.reader();
+        let cx = self.cx(client, &at.id, &op.id);
+        tokio::select! {
+            waited = action.until(&cx, op) => waited,
+            () = self.cancel.cancelled() => Err(interrupted(at)),
+        }
+    }
+
     fn outcome(&self, op: &Op, done: &Done, calls: Vec<crate::event::Call>) -> Result<(), Problem> {
         self.emit(Event::Outcome {
             op: op.id.clone(),
@@ -148,7 +177,7 @@ impl Session {
     }
 }
 
-fn interrupted(at: &Instance) -> Problem {
+pub(super) fn interrupted(at: &Instance) -> Problem {
     Problem::new(Fault::Interrupted, format!("interrupted in step {}", at.id))
         .hint("everything is saved; `quell resume` goes on")
 }
