@@ -47,7 +47,7 @@ impl NodeDrain {
         let left: Vec<Left> = list("left")
             .iter()
             .map(|l| Left { pod: text(&l["pod"]), uid: text(&l["uid"]), owner: l["owner"]["uid"].as_str().map(Into::into) })
-            .filter(|l| gone(&l.uid))
+            .filter(|l| now.there.get(&l.uid).is_none_or(|t| t.deleting))
             .collect();
         let waited_for = list("waited_for");
         let there = |deleting: bool| -> Vec<String> {
@@ -79,14 +79,15 @@ impl NodeDrain {
         let up = came_up.len() - not_up.len();
         let mut summary = format!("{evicted} of {} pods are gone, {up} came up ready elsewhere", waited_for.len());
         if !op.detail["stays"].as_array().is_none_or(Vec::is_empty) {
-            summary.push_str(&format!("; {} stay", list("stays").len()));
+            summary.push_str(&format!("; {} were to stay", list("stays").len()));
         }
         let mut wrong = Vec::new();
         if !not_up.is_empty() {
             wrong.push(format!("not up after {} s: {}", self.settle, some(&not_up)));
         }
         if !ending.is_empty() {
-            wrong.push(format!("still ending: {}", some(&ending)));
+            let why = if node::ready(&found) == "True" { "" } else { ", for the node does not answer" };
+            wrong.push(format!("still ending{why}: {}", some(&ending)));
         }
         if !unplanned.is_empty() {
             wrong.push(format!("came onto the node since the plan: {}", some(&unplanned)));

@@ -35,12 +35,16 @@ pub(super) fn state(budget: &Value) -> String {
     let number = |key: &str| status[key].as_i64().unwrap_or(0);
     let (allowed, healthy, desired, expected) =
         (number("disruptionsAllowed"), number("currentHealthy"), number("desiredHealthy"), number("expectedPods"));
-    let never = if desired >= expected {
-        "; it never will, for it wants all of its pods: lower it, or have one replica more"
-    } else {
-        ""
-    };
+    let never = if never(budget) { NEVER } else { "" };
     format!("allows {allowed} now: it needs {desired} healthy pods and has {healthy} of {expected}{never}")
+}
+
+/// For a budget that wants all the pods that there are.
+const NEVER: &str = "; it never lets any go, for it wants all of its pods: lower it, or have one replica more";
+
+fn never(budget: &Value) -> bool {
+    let number = |key: &str| budget["status"][key].as_i64().unwrap_or(0);
+    number("expectedPods") > 0 && number("desiredHealthy") >= number("expectedPods")
 }
 
 /// Who holds budgets up, asked once for all pods that wait for one.
@@ -58,7 +62,7 @@ impl Holders {
         }
         let text = match look(cx, budget).await {
             Ok(text) => text,
-            Err(problem) => format!("who holds it up is not known: {problem}"),
+            Err(problem) => format!("; who holds it up is not known: {problem}"),
         };
         known.insert(budget.into(), (Instant::now(), text.clone()));
         text
@@ -77,13 +81,12 @@ async fn look(cx: &Cx, budget: &str) -> Result<String, Problem> {
         .collect();
     let more = unwell.len().saturating_sub(NAMED);
     unwell.truncate(NAMED);
-    let by = if unwell.is_empty() {
-        "all of its pods are healthy".to_string()
-    } else {
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("held up by {}{more}", unwell.join(", "))
-    };
-    Ok(format!("{}; {by}", state(&found)))
+    let never = if never(&found) { NEVER } else { "" };
+    if unwell.is_empty() {
+        return Ok(format!("{never}; all of its pods are healthy"));
+    }
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Ok(format!("{never}; held up by {}{more}", unwell.join(", ")))
 }
 
 /// Why a pod is not healthy; None when it is, or has ended.

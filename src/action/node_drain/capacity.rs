@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::filter::{controller, is_static};
+use super::filter::controller;
 use crate::action::node;
 use crate::cluster::selector;
 
@@ -115,7 +115,7 @@ impl Others {
     pub fn lacking(mut self, pods: &[&Value]) -> Vec<String> {
         let mut leaving: Vec<(&Value, Room)> = pods
             .iter()
-            .filter(|p| controller(p).is_some() && !is_static(p))
+            .filter(|p| controller(p).is_some())
             .filter(|p| !["Succeeded", "Failed"].contains(&p["status"]["phase"].as_str().unwrap_or_default()))
             .map(|p| (*p, requests(p)))
             .collect();

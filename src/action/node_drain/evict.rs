@@ -73,16 +73,9 @@ impl NodeDrain {
                 let budget = budgets(op).first().cloned().unwrap_or_else(|| named_in(op, words));
                 self.hold(&op.id, &budget, status.details.as_ref().map_or(0, |d| d.retry_after_seconds));
                 let holders = if budget.is_empty() { String::new() } else { self.holders.of(cx, &budget).await };
-                let (_, name) = budget.split_once('/').unwrap_or_default();
-                Err(Problem::new(
-                    Fault::Held,
-                    format!(
-                        "{} has to stay for now: its budget {name} {}{}",
-                        op.object,
-                        if holders.is_empty() { words } else { &holders },
-                        self.left(sight)
-                    ),
-                ))
+                let words = words.trim_end_matches('.').replacen("The disruption", "the disruption", 1);
+                let text = format!("{} has to stay for now: {words}{holders}{}", op.object, self.left(sight));
+                Err(Problem::new(Fault::Held, text))
             }
             // More than one budget: the API server will never evict it.
             500 if status.message.contains("more than one PodDisruptionBudget") => match self.on_deadline {

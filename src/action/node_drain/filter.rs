@@ -35,7 +35,7 @@ pub(super) fn finished(pod: &Value) -> bool {
 }
 
 /// Whether it was made from a file on its node's disk.
-pub(super) fn is_static(pod: &Value) -> bool {
+fn is_static(pod: &Value) -> bool {
     pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_string()
 }
 

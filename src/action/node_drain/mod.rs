@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::{Action, Conclusion, Done, Kind, NODE_LEASE, Rule, Scope, Spec, StepPlan};
@@ -239,12 +239,11 @@ impl Action for NodeDrain {
         let end = done.last().map(|(_, d)| d.observed.clone()).unwrap_or_default();
         let outputs = super::merged(plan_outputs, done.last().map(std::slice::from_ref).unwrap_or_default());
         let mut conclusion = Conclusion::of(outputs, done);
-        // What one operation could not show, the look at the end may have: the pods of a node that does not answer are gone
-        // once it is tainted.
-        let resolved = |d: &Done| d.status != OpStatus::LeftOut && end["ending"] == json!([]);
+        // The look at the end counts what one operation could not show: the pods of a node that does not answer are gone once
+        // it is tainted, and those that are not are named there.
         let open: Vec<(Op, Done)> = done
             .iter()
-            .filter(|(op, d)| !(op.part_of.is_some() && d.observed["gone_at"].is_null() && resolved(d)))
+            .filter(|(op, d)| op.part_of.is_none() || d.status == OpStatus::LeftOut)
             .cloned()
             .collect();
         let judged = Conclusion::of(Value::Null, &open);

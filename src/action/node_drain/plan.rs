@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::filter::{Rules, Verdict, controller, decide, finished, is_static};
+use super::filter::{Rules, Verdict, controller, decide, finished};
 use super::{NodeDrain, OnDeadline, budget, capacity, taint};
 use crate::action::{COLLECTORS, StepPlan, node};
 use crate::cluster::{Cx, Fault, Problem, raw, selector};
@@ -22,8 +22,8 @@ struct Around {
     sets: BTreeSet<(String, String)>,
     /// UIDs of pods elsewhere that have the same owners: those are no replacements.
     known: BTreeSet<String>,
-    /// Lines about the room on other nodes.
-    room: Vec<String>,
+    /// The room on other nodes, where it is to be counted.
+    others: Option<capacity::Others>,
 }
 
 impl NodeDrain {
@@ -93,11 +93,11 @@ impl NodeDrain {
             ));
         }
         plan.warnings.extend(self.of_budgets(&leaving, &around.budgets));
-        plan.warnings.extend(around.room.clone());
+        plan.warnings.extend(around.others.map(|others| others.lacking(&leaving)).unwrap_or_default());
         self.of_unreachable(&found, &target, unreachable, &mut ops, &mut plan);
         let mut look = Op::observe(
             target.clone(),
-            format!("see what is left on {target}, and where the pods come up again ({} stay)", stays.len()),
+            format!("see what is left on {target}, and where the pods come up again"),
         );
         look.detail = json!({
             "stays": stays.iter().map(|(pod, why)| json!({"pod": pod, "why": why})).collect::<Vec<_>>(),
@@ -218,7 +218,7 @@ impl NodeDrain {
     /// Budgets, DaemonSets, pods elsewhere. What can't be read is said.
     async fn around(&self, cx: &Cx, pods: &[Value], warnings: &mut Vec<String>) -> Result<Around, Problem> {
         let mut around =
-            Around { budgets: Vec::new(), sets: BTreeSet::new(), known: BTreeSet::new(), room: Vec::new() };
+            Around { budgets: Vec::new(), sets: BTreeSet::new(), known: BTreeSet::new(), others: None };
         match raw::list(&cx.client, "/apis/policy/v1/poddisruptionbudgets").await {
             Ok((all, _)) => around.budgets = all,
             Err(problem) if cx.passes_on(&problem) => return Err(problem),
@@ -265,11 +265,7 @@ impl NodeDrain {
             }
         })
         .await?;
-        let leaving: Vec<&Value> = pods
-            .iter()
-            .filter(|p| !is_static(p) && controller(p).is_some_and(|o| o["kind"] != "DaemonSet"))
-            .collect();
-        around.room = others.lacking(&leaving);
+        around.others = Some(others);
         Ok(around)
     }
 }
