@@ -1,5 +1,6 @@
 //! Operations that are carried out at the same time: each with its own intent before its request, and its own outcome.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -9,7 +10,7 @@ use super::planner::Instance;
 use super::session::Session;
 use crate::action::{Action, Done};
 use crate::cluster::{Fault, Problem};
-use crate::event::Op;
+use crate::event::{Event, Op};
 
 /// How long after Ctrl-C a request that has left may still be answered.
 const GRACE: Duration = Duration::from_secs(2);
@@ -40,7 +41,16 @@ impl Session {
             })
             .await?;
         }
-        let results = join_all(ops.iter().map(|op| self.once(at, action, op))).await;
+        // All intents are on disk before the first request leaves; those of an earlier process are looked into one by one.
+        let announced: BTreeMap<&str, String> = open
+            .iter()
+            .filter(|op| !self.is_open(at, op))
+            .map(|op| (op.id.as_str(), uuid::Uuid::now_v7().to_string()))
+            .collect();
+        let intent = |(op, id): (&&str, &String)| Event::Intent { op: (*op).into(), audit_id: id.clone(), attempt: 1 };
+        self.emit_all(announced.iter().map(intent).collect())?;
+        let once = |op| self.once(at, action, op, announced.get(op.id.as_str()).cloned());
+        let results = join_all(ops.iter().map(once)).await;
         let mut all = Vec::new();
         let mut failed: Vec<Problem> = Vec::new();
         for (op, result) in ops.iter().zip(results) {
