@@ -65,7 +65,7 @@ impl Kind for ExternalLogs {
         undo: "nothing to undo: it only reads",
         captures: false,
         rules: &[],
-        example: "id: external\ntitle: Who used it elsewhere\nuses: logs.external\nwith:\n  sources: [/var/log/registry/access.log]\n  addresses: ${{ steps.audit.outputs.addresses }}\n",
+        example: "id: external\ntitle: Who used it elsewhere\nuses: logs.external\nwith:\n  sources: [/var/log/registry/access.log]\n  addresses: [203.0.113.7]\n",
         outputs: &[
             ("matches", "number of lines with one of the addresses; null when no log was given"),
             ("by_address", "the same by address"),
@@ -274,7 +274,7 @@ impl ExternalLogs {
 impl Action for ExternalLogs {
     async fn plan(&self, _cx: &Cx) -> Result<StepPlan, Problem> {
         let mut plan = StepPlan::default();
-        for from in self.all() {
+        for (index, from) in self.all().into_iter().enumerate() {
             match from {
                 From::File(path) if !Path::new(path).is_file() => {
                     plan.blockers.push(format!("there is no file {path} on this machine"));
@@ -300,7 +300,7 @@ impl Action for ExternalLogs {
             };
             let risk = if matches!(from, From::Program) { Risk::Low } else { Risk::Read };
             let mut op = Op::capture("read", object, summary, risk, estimate);
-            op.detail = json!({ "key": name });
+            op.detail = json!({ "key": name, "index": index });
             plan.ops.push(op);
         }
         if plan.ops.is_empty() {
@@ -314,7 +314,7 @@ impl Action for ExternalLogs {
 
     async fn apply(&self, cx: &Cx, op: &Op) -> Result<Done, Problem> {
         let all = self.all();
-        let index = op.id.rsplit('/').next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(1).saturating_sub(1);
+        let index = op.detail["index"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
         let Some(from) = all.get(index) else {
             let why = "no access log of an external system was given: what happened there is not known".to_owned();
             return Ok(Done::taken(why.clone(), Some(Proof::Unproved(why)), json!({ "matches": null })));

@@ -72,7 +72,7 @@ impl Kind for SecretReaders {
             why: "to tell addresses inside the cluster from others",
             optional: true,
         }],
-        example: "id: audit\ntitle: Who read it\nuses: secret.readers\nwith:\n  of: ${{ steps.consumers.outputs }}\n  audit-log: ${{ inputs.audit_log }}\n",
+        example: "id: audit\ntitle: Who read it\nuses: secret.readers\nwith:\n  of: ${{ steps.consumers.outputs }}\n  audit-log: [/var/log/kubernetes/audit.log]\n",
         outputs: &[
             ("reads", "number of reads in the window; null when no log was given"),
             ("outside", "number of reads from outside the cluster"),

@@ -5,6 +5,8 @@ use crate::cluster::Problem;
 
 /// What is shipped: a test holds this against the folder.
 const SHIPPED: &[(&str, &str)] = &[
+    ("exposed-secret", include_str!("../../runbooks/drills/exposed-secret.yaml")),
+    ("exposed-secret-immutable", include_str!("../../runbooks/drills/exposed-secret-immutable.yaml")),
     ("pod-compromise", include_str!("../../runbooks/drills/pod-compromise.yaml")),
     ("pod-compromise-decoy", include_str!("../../runbooks/drills/pod-compromise-decoy.yaml")),
     ("pod-compromise-distroless", include_str!("../../runbooks/drills/pod-compromise-distroless.yaml")),

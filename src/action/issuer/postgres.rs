@@ -188,6 +188,8 @@ impl Provider for Postgres {
                         ));
                     }
                     outlook.object = self.object(&at, self.second_role.as_deref().unwrap_or(&role));
+                    // Connection strings that hold the password change with it.
+                    outlook.keys = self.prepare(old)?.map(|new| new.keys()).unwrap_or_default();
                     Some(role)
                 }
                 Err(problem) => {

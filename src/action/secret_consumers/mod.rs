@@ -1,7 +1,7 @@
 //! `secret.consumers`: who uses a Secret, who could read it, where it was, and where its value lies a second time.
 
 pub(super) mod access;
-mod copies;
+pub(super) mod copies;
 mod references;
 pub(super) mod workloads;
 
@@ -273,11 +273,13 @@ fn done(document: &Value) -> Done {
         .collect();
     let plural = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
     let found = format!(
-        "{} on {} hold it; {} use it ({}); {} other {} it; {} could read it, {} by way of a pod, a token or another's name; {}",
+        "{} on {} {} it; {} ({}) {} it; {} other {} it; {} could read it, {} by way of a pod, a token or another's name; {}",
         plural(count("pods"), "pod", "pods"),
         plural(count("nodes"), "node", "nodes"),
+        if count("pods") == 1 { "holds" } else { "hold" },
         plural(count("workloads"), "template", "templates"),
         if workloads.is_empty() { "none".to_owned() } else { short(&workloads) },
+        if count("workloads") == 1 { "uses" } else { "use" },
         count("references"),
         if count("references") == 1 { "object names" } else { "objects name" },
         plural(with("read"), "identity", "identities"),

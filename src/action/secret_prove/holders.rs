@@ -38,6 +38,9 @@ pub struct Judged {
     pub uid: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
+    /// It was told to end.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ending: bool,
     pub uses: Vec<(Use, Verdict)>,
 }
 
@@ -100,8 +103,13 @@ pub async fn judge(
     if ["Succeeded", "Failed"].iter().any(|ended| pod["status"]["phase"] == **ended) {
         return Ok(None);
     }
-    let mut judged =
-        Judged { pod: holder.name.clone(), uid: holder.uid.clone(), workload: holder.workload.clone(), uses: Vec::new() };
+    let mut judged = Judged {
+        pod: holder.name.clone(),
+        uid: holder.uid.clone(),
+        workload: holder.workload.clone(),
+        ending: !pod["metadata"]["deletionTimestamp"].is_null(),
+        uses: Vec::new(),
+    };
     for usage in &holder.uses {
         // The kubelet takes a pull secret when it pulls: the pod never has it. Nor does one that takes other keys.
         if usage.via == "imagePullSecret" || usage.key.as_ref().is_some_and(|k| !question.keys.contains(k)) {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::issuer::{self, Answer, Job, Provider};
 use super::sealed::Vault;
+use super::secret_consumers::copies;
 use super::secret_consumers::workloads::{self, Found};
 use super::secret_of::{Of, secret_now};
 use super::secret_rotate::{job, proof_of, request};
@@ -124,7 +125,7 @@ const fn workload(resource: &'static str) -> Rule {
 }
 
 const fn lists(group: &'static str, resource: &'static str) -> Rule {
-    Rule { group, resource, verbs: &["list"], scope: Scope::Target, why: "to find consumers", optional: true }
+    Rule { group, resource, verbs: &["list"], scope: Scope::Target, why: "to find consumers and copies", optional: true }
 }
 
 impl Kind for SecretProve {
@@ -150,6 +151,8 @@ impl Kind for SecretProve {
                 why: "to see that the Secret still holds the new values",
                 optional: false,
             },
+            lists("", "secrets"),
+            lists("", "configmaps"),
             Rule {
                 group: "",
                 resource: "secrets",
@@ -208,6 +211,9 @@ impl Kind for SecretProve {
         ],
     };
 }
+
+/// Said where the old value is not forgotten.
+const KEPT: &str = "the old value stays sealed for undo in the incident's folder (sealed/): remove that when it is not needed";
 
 /// What the step works with.
 struct Parts {
@@ -298,6 +304,15 @@ impl SecretProve {
             });
             refuted = true;
         }
+        if let Some(old) = vault.get("old")? {
+            let uid = parts.of.secret.uid.as_deref().unwrap_or_default();
+            let namespace = &parts.of.secret.namespace;
+            // What could not be read was said by the step that found the consumers.
+            let (copies, _) = copies::find(cx, namespace, &vault, &old, &parts.keys, uid, false).await?;
+            open.extend(copies.iter().map(|c| {
+                format!("{} {} has the old value too (key {}): change it, or whoever uses it fails", c.kind, c.name, c.key)
+            }));
+        }
         let (judged, not_read) = self.look(cx, parts).await?;
         refuted |= judged.iter().any(holders::Judged::holds);
         open.extend(judged.iter().flat_map(holders::Judged::open));
@@ -312,15 +327,16 @@ impl SecretProve {
         let deadline = Instant::now() + Duration::from_secs(self.settle_seconds.min(86_400));
         let (judged, open, refuted) = loop {
             let seen = self.open(cx, &parts).await?;
-            // Only what refreshes by itself can become better by waiting.
+            // Only what refreshes by itself, or is about to end, can become better by waiting.
             let may_change = seen.0.iter().any(|j| {
-                j.uses.iter().any(|(u, v)| u.via == "volume" && matches!(v, holders::Verdict::Old(_)) && !parts.renamed)
+                let refreshes = |(u, v): &(_, _)| is_volume(u) && matches!(v, holders::Verdict::Old(_)) && !parts.renamed;
+                j.ending && j.holds() || j.uses.iter().any(refreshes)
             });
             if !may_change || Instant::now() >= deadline {
                 break seen;
             }
             (cx.progress)("waiting for volumes to be refreshed", 0, None);
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         };
         let document = json!({
             "secret": format!("{}/{}", parts.of.secret.namespace, parts.name),
@@ -372,7 +388,7 @@ impl SecretProve {
             let (_, open, _) = self.open(cx, &parts).await?;
             if !open.is_empty() {
                 return Err(Problem::failed(format!("the old credential is not revoked: {}", open.join("; "))).hint(
-                    "restart or end what still holds it, then `quell resume`; revoke=anyway in the runbook does it all the same",
+                    "restart or end what still holds it, then `quell resume`; a run with revoke=anyway does it all the same",
                 ));
             }
         }
@@ -414,7 +430,6 @@ impl SecretProve {
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         };
-        let place = vault.place("old").display().to_string();
         let proof = match (was, is) {
             (Answer::No(old), Answer::Yes(new)) => Proof::Verified(format!("the old one: {old}; the new one: {new}")),
             (Answer::Yes(words), _) => Proof::Refuted(format!("the old credential is still taken: {words}")),
@@ -430,7 +445,7 @@ impl SecretProve {
             }
             "both values are forgotten here".to_owned()
         } else {
-            format!("the old value stays sealed for undo in {place}: remove it when it is not needed")
+            KEPT.to_owned()
         };
         let detail = format!("{}; {kept}", proof.text());
         let proof = match proof {
@@ -440,6 +455,18 @@ impl SecretProve {
         };
         let observed = json!({ "refused": proof.is_verified() });
         Ok(Done::taken(detail, Some(proof), observed))
+    }
+
+    /// Without an issuer there is nobody to try it at: what its end depends on is said.
+    async fn end(&self, cx: &Cx) -> Result<Done, Problem> {
+        let parts = self.parts()?;
+        let old = Vault::open(cx)?.get("old")?.unwrap_or_default();
+        let detail = parts.rotated.detail.clone();
+        let answer =
+            self.with_job(cx, &parts, async |job| parts.provider.revoke(&job, &old, &detail, false).await).await?;
+        let (Answer::Yes(words) | Answer::No(words) | Answer::Unknown(words)) = answer;
+        let said = format!("that the old one is refused is not shown: {words}; {KEPT}");
+        Ok(Done::taken(said.clone(), Some(Proof::Unproved(said)), json!({ "refused": false })))
     }
 
     async fn watch(&self, cx: &Cx) -> Result<Done, Problem> {
@@ -503,6 +530,12 @@ impl Action for SecretProve {
             plan.warnings.extend(restarts.by_hand.iter().map(|h| format!("by hand: {h}")));
             by_hand = restarts.by_hand;
         }
+        for name in &parts.repointed {
+            let Some((object, path)) = restart::place(&namespace, name) else { continue };
+            let mut op = Op::observe(object, format!("see that new pods of {name}, which name the new Secret, have taken over"));
+            op.detail = json!({ "key": "rollout", "path": path });
+            plan.ops.push(op);
+        }
         let secret = ObjectRef { name: parts.name.clone(), uid: None, ..parts.of.object() };
         let mut see = Op::observe(
             secret,
@@ -521,9 +554,13 @@ impl Action for SecretProve {
         let credential = ObjectRef { kind: "Credential".into(), name: parts.of.secret.name.clone(), ..ObjectRef::default() };
         let revokes = self
             .with_job(cx, &parts, async |job| {
-                // A look at the issuer with nothing of the Secret: what it would do, not whether it can.
-                let now = secret_now(cx, &namespace, &parts.of.secret.name, None).await.ok();
-                parts.provider.look(&job, now.as_ref().map(|n| &n.values)).await
+                // The Secret may have the new values by now: the old ones are sealed.
+                let old = if Vault::has(cx, "old") { Vault::open(cx)?.get("old")? } else { None };
+                let old = match old {
+                    Some(old) => Some(old),
+                    None => secret_now(cx, &namespace, &parts.of.secret.name, None).await.ok().map(|n| n.values.clone()),
+                };
+                parts.provider.look(&job, old.as_ref()).await
             })
             .await?;
         if self.revoke != When::Never && !parts.rotated.revoked {
@@ -539,19 +576,19 @@ impl Action for SecretProve {
                 let mut op = Op::change("revoke", target, format!("{how}{when}"), Risk::Destructive, undo);
                 op.detail = json!({ "key": "revoke" });
                 plan.ops.push(op);
-            } else {
-                plan.warnings.push(format!(
-                    "{}: nobody can be told to revoke the old credential; what still takes it, goes on taking it",
-                    parts.rotated.provider
-                ));
             }
         }
-        let mut op = Op::observe(credential.clone(), "try the old credential, which must be refused, and the new one");
-        op.detail = json!({ "key": "refused" });
-        plan.ops.push(op);
-        let mut op = Op::observe(credential, format!("watch for uses of the old credential for {} s", self.watch_seconds));
-        op.detail = json!({ "key": "watch" });
-        plan.ops.push(op);
+        let mut last = |key: &str, summary: String| {
+            let mut op = Op::observe(credential.clone(), summary);
+            op.detail = json!({ "key": key });
+            plan.ops.push(op);
+        };
+        if revokes.revoke.is_some() {
+            last("refused", "try the old credential, which must be refused, and the new one".into());
+            last("watch", format!("watch for uses of the old credential for {} s", self.watch_seconds));
+        } else {
+            last("end", format!("say what becomes of the old one: {} has nobody who could revoke it", parts.rotated.provider));
+        }
         plan.outputs = json!({ "restarted": [], "open": [], "revoked": parts.rotated.revoked, "refused": false, "handed_over": by_hand });
         Ok(plan)
     }
@@ -559,10 +596,15 @@ impl Action for SecretProve {
     async fn apply(&self, cx: &Cx, op: &Op) -> Result<Done, Problem> {
         match op.detail["key"].as_str() {
             Some("restart") => restart::restart(cx, op, self.patience()).await,
+            Some("rollout") => {
+                let done = restart::rolled_out(cx, op, self.patience()).await?;
+                Ok(Done { status: OpStatus::Taken, ..done })
+            }
             Some("evict") => restart::evict(cx, op, self.patience()).await,
             Some("prove") => self.prove(cx, op).await,
             Some("revoke") => self.revoke(cx).await,
             Some("refused") => self.refused(cx).await,
+            Some("end") => self.end(cx).await,
             _ => self.watch(cx).await,
         }
     }
@@ -615,6 +657,10 @@ impl Action for SecretProve {
         }
         Conclusion::of(outputs, done)
     }
+}
+
+fn is_volume(usage: &super::secret_use::Use) -> bool {
+    usage.via == "volume"
 }
 
 fn count(n: usize, what: &str) -> String {

@@ -71,6 +71,25 @@ fn takes(selector: &Value, labels: &Value) -> bool {
     exact && loose && selector.is_object()
 }
 
+/// The object and path of a workload that rolls out, from `Kind/name`. It has no UID: it is only looked at.
+pub fn place(namespace: &str, name: &str) -> Option<(ObjectRef, String)> {
+    let (kind, name) = name.split_once('/')?;
+    let plural = match kind {
+        "Deployment" => "deployments",
+        "StatefulSet" => "statefulsets",
+        "DaemonSet" => "daemonsets",
+        _ => return None,
+    };
+    let object = ObjectRef {
+        api_version: "apps/v1".into(),
+        kind: kind.into(),
+        namespace: Some(namespace.into()),
+        name: name.into(),
+        uid: None,
+    };
+    Some((object, format!("/apis/apps/v1/namespaces/{namespace}/{plural}/{name}")))
+}
+
 /// One workload to restart.
 struct Target {
     object: ObjectRef,

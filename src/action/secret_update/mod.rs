@@ -121,7 +121,7 @@ impl Rotated {
     pub fn read(outputs: &Value) -> Result<Rotated, String> {
         let rotated: Rotated = serde_json::from_value(outputs.clone()).unwrap_or_default();
         if rotated.provider.is_empty() {
-            return Err("`rotate` names no provider: give it the outputs of a `secret.rotate` step".into());
+            return Err("there is no new credential: the `secret.rotate` step that `rotate` stands for made none".into());
         }
         Ok(rotated)
     }
