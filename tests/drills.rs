@@ -231,12 +231,103 @@ const MUTANTS: &[Mutant] = &[
     },
 ];
 
+/// Of the exposed-secret runbook, in the basic drill.
+const SECRET_MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "nothing is rotated",
+        // The steps after it use what it gives.
+        change: |steps| without(steps, "rotate"),
+        caught: None,
+    },
+    Mutant {
+        name: "the Secret is not updated, and nothing is proved",
+        change: |steps| {
+            without(steps, "prove");
+            without(steps, "update");
+        },
+        caught: Some(("containment.rotated.1", "the exposed value")),
+    },
+    Mutant {
+        name: "another key is rotated",
+        change: |steps| {
+            let i = at(steps, "rotate");
+            steps[i]["with"]["settings"]["generate"]["keys"] = serde_yaml::from_str("[issuer]").unwrap();
+        },
+        caught: Some(("containment.rotated.1", "the exposed value")),
+    },
+    Mutant {
+        name: "another Secret is rotated",
+        change: |steps| {
+            let i = at(steps, "consumers");
+            steps[i]["with"] = serde_yaml::from_str("{secret: session-of-last-year}").unwrap();
+            let i = at(steps, "rotate");
+            steps[i]["with"]["settings"]["generate"]["keys"] = serde_yaml::from_str("[config]").unwrap();
+        },
+        caught: Some(("containment.rotated.1", "the exposed value")),
+    },
+    Mutant {
+        name: "consumers are not restarted",
+        change: |steps| {
+            let i = at(steps, "prove");
+            steps[i]["with"]["restart"] = serde_yaml::from_str("none").unwrap();
+        },
+        caught: Some(("containment.replaced.1", "web-")),
+    },
+    Mutant {
+        name: "a consumer is left alone",
+        change: |steps| {
+            let i = at(steps, "prove");
+            steps[i]["with"]["leave"] = serde_yaml::from_str("[Deployment/web]").unwrap();
+        },
+        caught: Some(("containment.replaced.1", "web-")),
+    },
+    Mutant {
+        name: "nothing is proved",
+        change: |steps| without(steps, "prove"),
+        caught: Some(("evidence.holders", "none was taken")),
+    },
+    Mutant {
+        name: "more is restarted than has to be",
+        change: |steps| {
+            let i = at(steps, "prove");
+            steps[i]["with"]["restart"] = serde_yaml::from_str("all").unwrap();
+        },
+        caught: Some(("collateral.2", "login-")),
+    },
+    Mutant {
+        name: "the audit log is not given",
+        change: |steps| {
+            let i = at(steps, "audit");
+            steps[i]["with"].as_mapping_mut().unwrap().remove("audit-log");
+        },
+        caught: Some(("evidence.audit", "none was taken")),
+    },
+    Mutant {
+        name: "the window is too short",
+        change: |steps| {
+            let i = at(steps, "audit");
+            steps[i]["with"]["window"] = serde_yaml::from_str("1").unwrap();
+        },
+        caught: Some(("foothold.1", "nowhere")),
+    },
+];
+
 #[test]
 fn a_runbook_made_wrong_scores_less_and_the_fault_is_named() {
+    are_caught("pod-compromise", "settle=1s", MUTANTS);
+}
+
+#[test]
+fn an_exposed_secret_runbook_made_wrong_scores_less_and_the_fault_is_named() {
+    are_caught("exposed-secret", "patience=1m", SECRET_MUTANTS);
+}
+
+/// Each mutant of a runbook, in the drill of its name.
+fn are_caught(name: &str, set: &str, mutants: &[Mutant]) {
     let dir = tempfile::tempdir().unwrap();
-    let shipped =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks/pod-compromise.yaml")).unwrap();
-    for (n, mutant) in MUTANTS.iter().enumerate() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("runbooks/{name}.yaml"));
+    let shipped = std::fs::read_to_string(shipped).unwrap();
+    for (n, mutant) in mutants.iter().enumerate() {
         let mut runbook: serde_yaml::Value = serde_yaml::from_str(&shipped).unwrap();
         let mut steps = runbook["steps"].as_sequence().unwrap().clone();
         (mutant.change)(&mut steps);
@@ -244,7 +335,7 @@ fn a_runbook_made_wrong_scores_less_and_the_fault_is_named() {
         let file = dir.path().join(format!("mutant-{n}.yaml"));
         std::fs::write(&file, serde_yaml::to_string(&runbook).unwrap()).unwrap();
         let file = file.to_str().unwrap();
-        let args = ["--json", "-q", "drill", "pod-compromise", "--auto", "--set", "settle=1s", "--runbook", file];
+        let args = ["--json", "-q", "drill", name, "--auto", "--set", set, "--runbook", file];
         let ran = quell(dir.path(), &args);
         let Some((check, names)) = mutant.caught else {
             assert_eq!(ran.status.code(), Some(3), "{}: the check refuses it", mutant.name);

@@ -12,10 +12,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::credential_inventory::{Looked, has_last_applied, inventory, look, pods};
-use super::node_credentials;
 use super::fresh_value::{Fresh, Generate, Issue};
-use super::secret_consumers::{consumers, to_restart};
+use super::node_credentials;
 use super::secret_keeper::{keepers, keys};
+use super::secret_use::{consumers, to_restart};
 use super::suspect::Suspect;
 use super::{Action, Conclusion, Done, Kind, Problem, Rule, Scope, Spec, StepPlan};
 use crate::cluster::{Cx, Fault};
@@ -23,7 +23,7 @@ use crate::event::{Label, Landed, Method, ObjectRef, Op, Proof, Risk, Source, Un
 use crate::evidence::segment;
 
 /// Names the operation that set a value, so that resume finds out by metadata alone whether it landed.
-const ROTATED_BY: &str = "quell.dev/rotated-by";
+pub(super) const ROTATED_BY: &str = "quell.dev/rotated-by";
 
 /// Parameters of `credentials.rotate`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -395,11 +395,11 @@ fn name(object: &ObjectRef) -> String {
 }
 
 /// The annotation's value: names incident, step and operation.
-fn mark(cx: &Cx, op: &Op) -> String {
+pub(super) fn mark(cx: &Cx, op: &Op) -> String {
     format!("{}.{}", cx.incident, op.id.replace('/', "."))
 }
 
-fn is_marked(meta: &ObjectMeta, mark: &str) -> bool {
+pub(super) fn is_marked(meta: &ObjectMeta, mark: &str) -> bool {
     meta.annotations.as_ref().and_then(|a| a.get(ROTATED_BY)).is_some_and(|m| m == mark)
 }
 
@@ -462,7 +462,7 @@ async fn patch(
 }
 
 /// The API server's refusal without its words, which may hold the value: a webhook or a validation may quote it.
-fn withhold(error: kube::Error, object: &str, issued: bool) -> Problem {
+pub(super) fn withhold(error: kube::Error, object: &str, issued: bool) -> Problem {
     let said = match &error {
         kube::Error::Api(status) => {
             format!("the API server refused to change Secret {object}: {} {}", status.code, reason(&status.reason))

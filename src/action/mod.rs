@@ -7,9 +7,11 @@ mod collector_remove;
 mod command;
 mod credential_inventory;
 mod credentials_rotate;
+mod external_logs;
 mod fresh_value;
 mod image_provenance;
 mod image_reference;
+mod issuer;
 #[cfg(test)]
 mod local_tests;
 mod manual;
@@ -24,8 +26,15 @@ pub mod pod_isolate;
 mod pod_record;
 mod pod_terminate;
 mod program;
+mod sealed;
 mod secret_consumers;
 mod secret_keeper;
+mod secret_of;
+mod secret_prove;
+mod secret_readers;
+mod secret_rotate;
+mod secret_update;
+mod secret_use;
 mod spec;
 mod suspect;
 #[cfg(test)]
@@ -249,6 +258,12 @@ pub fn all() -> Vec<Entry> {
         entry::<credentials_rotate::CredentialsRotate>(),
         entry::<image_provenance::ImageProvenance>(),
         entry::<manual::Manual>(),
+        entry::<secret_consumers::SecretConsumers>(),
+        entry::<secret_rotate::SecretRotate>(),
+        entry::<secret_update::SecretUpdate>(),
+        entry::<secret_prove::SecretProve>(),
+        entry::<secret_readers::SecretReaders>(),
+        entry::<external_logs::ExternalLogs>(),
     ]
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use super::Problem;
 
@@ -100,6 +100,16 @@ impl Program<'_> {
     ///
     /// Errors: it can't be started, or a sink failed; it is killed then, with all that it started.
     pub async fn run(&self, stdout: &mut Sink<'_>, stderr: &mut Sink<'_>) -> Result<Ended, Problem> {
+        self.run_with(None, stdout, stderr).await
+    }
+
+    /// As [`Program::run`], with something on its standard input: the way for what may stand in no argument.
+    pub async fn run_with(
+        &self,
+        stdin: Option<&[u8]>,
+        stdout: &mut Sink<'_>,
+        stderr: &mut Sink<'_>,
+    ) -> Result<Ended, Problem> {
         let (program, arguments) =
             self.argv.split_first().ok_or_else(|| Problem::usage("`argv` must name a program"))?;
         let mut command = tokio::process::Command::new(program);
@@ -108,7 +118,7 @@ impl Program<'_> {
             .env_clear()
             .envs(path().map(|path| (OsString::from("PATH"), path)))
             .envs(self.env.iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?))))
-            .stdin(Stdio::null())
+            .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // A group of its own, so that what it starts can be killed with it and Ctrl-C at the terminal is quell's.
@@ -124,7 +134,16 @@ impl Program<'_> {
         let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(Problem::internal("a program without outputs"));
         };
-        let reading = async { tokio::try_join!(drain(out, stdout), drain(err, stderr)).map(|_| ()) };
+        let pipe = child.stdin.take();
+        let feeding = async {
+            if let (Some(mut pipe), Some(bytes)) = (pipe, stdin) {
+                // A program that does not read its input may close it: its status tells.
+                let _ = pipe.write_all(bytes).await;
+                let _ = pipe.shutdown().await;
+            }
+            Ok(())
+        };
+        let reading = async { tokio::try_join!(drain(out, stdout), drain(err, stderr), feeding).map(|_| ()) };
         tokio::pin!(reading);
         let mut read = None;
         let deadline = tokio::time::sleep(self.timeout);

@@ -2,9 +2,11 @@
 
 use http::Request;
 use kube::Client;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Problem;
+use super::{Fault, Problem};
 
 /// At most this many items of one list are read; the answer says when there were more.
 const MAX_ITEMS: usize = 50_000;
@@ -50,6 +52,49 @@ pub async fn list(client: &Client, path: impl AsRef<str>) -> Result<(Vec<Value>,
         next = page["metadata"]["continue"].as_str().unwrap_or_default().to_string();
         if next.is_empty() || items.len() >= MAX_ITEMS {
             return Ok((items, !next.is_empty()));
+        }
+    }
+}
+
+/// One page of a list.
+#[derive(Deserialize)]
+struct Page<T> {
+    #[serde(default = "Vec::new")]
+    items: Vec<T>,
+    #[serde(default)]
+    metadata: Continue,
+}
+
+#[derive(Deserialize, Default)]
+struct Continue {
+    #[serde(default, rename = "continue")]
+    token: Option<String>,
+}
+
+/// GETs a list by pages of `limit` and hands on each item: no more than one page is held at a time. `path` may have a
+/// query. Errors: a list that expired between two pages (410) is [`Fault::Transient`]: begin again.
+pub async fn each<T: DeserializeOwned + 'static>(
+    client: &Client,
+    path: &str,
+    limit: usize,
+    mut take: impl FnMut(T),
+) -> Result<(), Problem> {
+    let join = if path.contains('?') { '&' } else { '?' };
+    let mut from = String::new();
+    loop {
+        let uri = format!("{path}{join}limit={limit}{from}");
+        let request = Request::get(&uri).body(Vec::new()).map_err(|e| Problem::internal(format!("{path}: {e}")))?;
+        let page: Page<T> = match client.request(request).await {
+            Ok(page) => page,
+            Err(kube::Error::Api(status)) if status.code == 410 => {
+                return Err(Problem::new(Fault::Transient, format!("the list of {path} expired between two pages")));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        page.items.into_iter().for_each(&mut take);
+        match page.metadata.token.filter(|t| !t.is_empty()) {
+            Some(token) => from = format!("&continue={token}"),
+            None => return Ok(()),
         }
     }
 }

@@ -5,6 +5,8 @@ use crate::cluster::Problem;
 
 /// What is shipped: a test holds this against the folder.
 const SHIPPED: &[(&str, &str)] = &[
+    ("exposed-secret", include_str!("../../runbooks/drills/exposed-secret.yaml")),
+    ("exposed-secret-immutable", include_str!("../../runbooks/drills/exposed-secret-immutable.yaml")),
     ("node-compromise", include_str!("../../runbooks/drills/node-compromise.yaml")),
     ("node-compromise-lost", include_str!("../../runbooks/drills/node-compromise-lost.yaml")),
     ("pod-compromise", include_str!("../../runbooks/drills/pod-compromise.yaml")),

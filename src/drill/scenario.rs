@@ -245,12 +245,14 @@ pub struct Expect {
     /// Within which time: `acknowledge`, `first-evidence`, `contain`, `eradicate`.
     pub within: BTreeMap<String, String>,
     /// Which artifacts there must be: `record`, `processes`, `filesystem`, `log`, `audit`, `provenance`, `credentials`,
-    /// `inventory`, `drain`.
+    /// `inventory`, `drain`, `consumers`, `holders`.
     pub evidence: Vec<String>,
     /// The suspect must be cut off: a pod by a policy, a node by its cordon; false for a decoy.
     pub contained: Option<bool>,
     /// The suspect must be gone; false for a decoy.
     pub eradicated: Option<bool>,
+    /// Secrets whose exposed value must be out of use.
+    pub rotated: Vec<Rotated>,
     /// What the attacker left behind, and how one sees that it was found.
     pub footholds: Vec<Foothold>,
     /// What must be as it was.
@@ -261,6 +263,20 @@ pub struct Expect {
     pub honesty: Vec<Honesty>,
     /// Somebody must be told within 72 hours.
     pub notification: Option<String>,
+}
+
+/// A Secret whose exposed value must be out of use.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rotated {
+    /// Its name.
+    pub secret: String,
+    /// The key whose value must be another one in the end; None for a Secret that can't be changed.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// Pods by label selector that held the value where it stays until they end: all of them replaced, and ready.
+    #[serde(default)]
+    pub replaced: Vec<String>,
 }
 
 /// What an attacker left behind.

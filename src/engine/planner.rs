@@ -39,7 +39,10 @@ impl Session {
     /// The values that expressions see: inputs, and the outputs of steps that have finished.
     pub fn scope(&self, item: Option<&Value>, preview: &BTreeMap<String, Value>) -> Scope {
         let mut steps = preview.clone();
-        steps.extend(self.state().outputs());
+        let state = self.state();
+        // What a step that failed gave is nothing; what it is going to give, when it is done again, is in the preview.
+        let again = |id: &str| preview.contains_key(id) && state.steps.get(id).is_some_and(|s| !s.has_ended());
+        steps.extend(state.outputs().into_iter().filter(|(id, _)| !again(id)));
         Scope::new(&self.inputs, &steps, item)
     }
 
@@ -87,9 +90,8 @@ impl Session {
                 async move { action.plan(&cx).await }
             })
             .await?;
-        for (i, op) in plan.ops.iter_mut().enumerate() {
-            op.id = format!("{}/{}", at.id, i + 1);
-        }
+        let known = self.state().steps.get(&at.id).map(|s| s.ops.clone()).unwrap_or_default();
+        number(&at.id, &mut plan.ops, &known);
         Ok(Planned::Ready(action, plan, tape.take()))
     }
 
@@ -273,6 +275,24 @@ pub const LEASE: Rule = Rule {
     optional: false,
 };
 
+/// Gives the operations their ids. In a step that is planned again after a failure, a change or a capture keeps the id
+/// that it had, so that what was done is not done twice; what only looks has to look again, under a new one.
+fn number(step: &str, ops: &mut [Op], known: &[Op]) {
+    let place = |op: &Op| op.id.rsplit('/').next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
+    let mut next = known.iter().map(place).max().unwrap_or(0);
+    let mut left: Vec<&Op> = known.iter().filter(|op| op.kind != OpKind::Observe).collect();
+    for op in ops {
+        let same = left.iter().position(|old| op.kind == old.kind && op.key() == old.key());
+        op.id = match same {
+            Some(at) => left.remove(at).id.clone(),
+            None => {
+                next += 1;
+                format!("{step}/{next}")
+            }
+        };
+    }
+}
+
 /// A change that an earlier step makes is shown there alone: when this step's turn comes, it is made.
 fn once(plan: &Plan, found: &mut StepPlan) {
     let earlier = |op: &Op| {
@@ -322,6 +342,19 @@ mod tests {
 
     use super::*;
     use crate::event::{ObjectRef, Undo};
+
+    #[test]
+    fn a_step_that_is_planned_again_keeps_the_ids_of_what_it_changed_and_looks_anew() {
+        let object = |name: &str| ObjectRef { kind: "Pod".into(), name: name.into(), ..ObjectRef::default() };
+        let change = |name: &str| Op::change("restart", object(name), "x", Risk::High, Undo::NotNeeded);
+        let mut first = vec![change("a"), change("b"), Op::observe(object("a"), "look")];
+        number("prove", &mut first, &[]);
+        let ids = |ops: &[Op]| ops.iter().map(|op| op.id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&first), ["prove/1", "prove/2", "prove/3"]);
+        let mut again = vec![change("new"), change("b"), Op::observe(object("a"), "look")];
+        number("prove", &mut again, &first);
+        assert_eq!(ids(&again), ["prove/4", "prove/2", "prove/5"]);
+    }
 
     #[test]
     fn the_same_change_is_planned_once_and_another_of_the_same_object_is_not_lost() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::action::Done;
-use crate::event::{Decision, Event, Landed, Op, OpStatus, Plan, Record, RunStatus, StepStatus};
+use crate::event::{Decision, Event, Landed, Op, OpKind, OpStatus, Plan, Record, RunStatus, StepStatus};
 
 /// An incident as its journal tells it.
 #[derive(Debug, Default, Clone)]
@@ -96,7 +96,13 @@ impl State {
             }
             Event::StepStarted { step, uses, ops, outputs } => {
                 let state = self.step(step);
-                state.ops.clone_from(ops);
+                // A step that is done again after a failure: what an earlier try changed stands, and can be taken back.
+                let before = std::mem::replace(&mut state.ops, ops.clone());
+                let stands = |op: &Op| {
+                    let applied = state.done.get(&op.id).is_some_and(|d| d.status == OpStatus::Applied);
+                    applied && op.kind == OpKind::Change && !ops.iter().any(|new| new.id == op.id)
+                };
+                state.ops.splice(0..0, before.into_iter().filter(stands));
                 state.planned_outputs.clone_from(outputs);
                 state.uses.clone_from(uses);
                 state.started = true;
@@ -184,7 +190,7 @@ impl State {
             let Some(step) = self.steps.get(id) else { continue };
             for op in step.ops.iter().rev() {
                 if let Some(done) = step.done.get(&op.id).filter(|d| d.status == OpStatus::Applied)
-                    && op.kind == crate::event::OpKind::Change
+                    && op.kind == OpKind::Change
                     && !self.undone.contains(&op.id)
                 {
                     all.push((id.clone(), op.clone(), done.clone()));

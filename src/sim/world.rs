@@ -121,6 +121,8 @@ pub struct World {
     pub timers: BinaryHeap<Reverse<(OffsetDateTime, Key)>>,
     /// Pods that are being stopped, by UID, and since when: objects' own times have whole seconds alone.
     pub stopping: HashMap<String, OffsetDateTime>,
+    /// Pods whose mounted Secrets or ConfigMaps have changed, and when their kubelets notice.
+    pub stale: std::collections::BTreeMap<Key, OffsetDateTime>,
     /// The next address of a pod and of a Service.
     pub addresses: (u32, u32),
     clock: Clock,
@@ -144,6 +146,7 @@ impl World {
             dirty: BTreeSet::new(),
             timers: BinaryHeap::new(),
             stopping: HashMap::new(),
+            stale: Default::default(),
             addresses: (2, 10),
             clock: Clock::System,
         }

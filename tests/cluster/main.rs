@@ -7,7 +7,10 @@ mod crash;
 mod drills;
 mod isolation;
 mod playbook;
+#[path = "../postgres/mod.rs"]
+mod postgres;
 mod refusals;
+mod secret;
 mod support;
 mod transcripts;
 mod undo;

@@ -214,7 +214,9 @@ impl Play<'_> {
     /// The objects that must be unharmed, as they are now.
     async fn objects(&self, scene: &Scene) -> Vec<(String, Value)> {
         let mut all = Vec::new();
-        for object in self.scenario.expect.unharmed.iter().filter_map(|u| u.object.as_ref()) {
+        let secrets: Vec<String> =
+            self.scenario.expect.rotated.iter().map(|r| format!("v1 Secret {}", r.secret)).collect();
+        for object in self.scenario.expect.unharmed.iter().filter_map(|u| u.object.as_ref()).chain(&secrets) {
             let mut words = object.split_whitespace();
             let mut next = || words.next().unwrap_or_default();
             let named = json!({"apiVersion": next(), "kind": next(), "metadata": {"name": next()}});

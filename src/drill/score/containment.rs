@@ -108,5 +108,60 @@ pub(super) fn containment(facts: &Facts<'_>) -> Vec<Check> {
         }
         None => {}
     }
+    all.extend(rotation(facts));
+    all
+}
+
+/// Exposed values that are out of use: by the Secret itself, and by the pods that had them in their environment.
+fn rotation(facts: &Facts<'_>) -> Vec<Check> {
+    let mut all = Vec::new();
+    for (i, rotated) in facts.scenario.expect.rotated.iter().enumerate() {
+        if let Some(key) = &rotated.key {
+            let name = format!("v1 Secret {}", rotated.secret);
+            let value = |of: &serde_json::Value| of["data"][key.as_str()].clone();
+            let known = facts.objects.iter().find(|(object, _, _)| *object == name);
+            let (good, found) = match known {
+                Some((_, before, after)) if !value(after).is_null() => {
+                    let other = value(before) != value(after);
+                    (other, if other { "another value" } else { "the exposed value" }.to_string())
+                }
+                Some(_) => (false, "the key is gone".into()),
+                None => (false, "it was not looked at".into()),
+            };
+            all.push(check(
+                &format!("containment.rotated.{}", i + 1),
+                Area::Containment,
+                6,
+                &format!("the key {key} of Secret {} has another value in the end", rotated.secret),
+                good,
+                found,
+                "until then whoever has the old one is let in",
+                Some(format!("Secret {}", rotated.secret)),
+            ));
+        }
+        for (n, selector) in rotated.replaced.iter().enumerate() {
+            let wanted: Vec<(&str, &str)> = selector.split(',').filter_map(|t| t.split_once('=')).collect();
+            let mut pods: Vec<_> = facts.seen.pods.values().collect();
+            pods.retain(|p| wanted.iter().all(|(k, v)| p.first_labels.get(*k).map(String::as_str) == Some(*v)));
+            let old: Vec<&str> =
+                pods.iter().filter(|p| p.from_the_start && p.gone.is_none()).map(|p| p.name.as_str()).collect();
+            let ready = pods.iter().filter(|p| !p.from_the_start && p.gone.is_none() && p.ready).count();
+            let found = match (old.is_empty(), ready) {
+                (false, _) => format!("still running since before: {}", old.join(", ")),
+                (true, 0) => "the old ones are gone, and no new one is ready".into(),
+                (true, n) => format!("{n} new, ready"),
+            };
+            all.push(check(
+                &format!("containment.replaced.{}", n + 1),
+                Area::Containment,
+                4,
+                &format!("the pods {selector}, which had the value in their environment, are replaced"),
+                old.is_empty() && ready > 0,
+                found,
+                "an environment keeps what it was started with: the old value lives in it",
+                Some(format!("pods {selector}")),
+            ));
+        }
+    }
     all
 }

@@ -157,7 +157,8 @@ pub fn milestones(facts: &Facts<'_>) -> Vec<Milestone> {
     };
     let opened = facts.records.first().map(|r| r.time);
     let evidence = facts.artifacts().into_iter().find(|(_, _, _, a)| a.complete);
-    let wanted = |is: Option<bool>| is != Some(false);
+    // Without a word in the scenario there is no suspect to be cut off or to be gone, unless it has a time for it.
+    let wanted = |is: Option<bool>, name: &str| is == Some(true) || is.is_none() && target(name).is_some();
     let mut all = vec![
         Milestone {
             name: MilestoneName::Acknowledge,
@@ -174,7 +175,7 @@ pub fn milestones(facts: &Facts<'_>) -> Vec<Milestone> {
             }),
         },
     ];
-    if wanted(facts.scenario.expect.contained) {
+    if wanted(facts.scenario.expect.contained, "contain") {
         let cut = facts.seen.cut_off.as_ref();
         all.push(Milestone {
             name: MilestoneName::Contain,
@@ -188,7 +189,7 @@ pub fn milestones(facts: &Facts<'_>) -> Vec<Milestone> {
             }),
         });
     }
-    if wanted(facts.scenario.expect.eradicated) {
+    if wanted(facts.scenario.expect.eradicated, "eradicate") {
         all.push(Milestone {
             name: MilestoneName::Eradicate,
             after_ms: facts.seen.gone.map(after),

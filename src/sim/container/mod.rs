@@ -78,6 +78,23 @@ impl Lazy {
     pub fn get(&self) -> Arc<Container> {
         self.made.get_or_init(|| Arc::new(Container::new(&self.inside, self.facts.clone()))).clone()
     }
+
+    /// What its volumes have now: path, content, permission bits.
+    pub fn remount(&mut self, files: Vec<(String, Vec<u8>, u32)>, now: i64) {
+        if let Some(made) = self.made.get() {
+            let mut state = made.state();
+            for (path, content, mode) in &files {
+                let path = state.root.follow(path);
+                state.root.put(&path, files::Node::file(content.clone(), now).mode(*mode));
+            }
+        }
+        for file in files {
+            match self.facts.mounts.iter_mut().find(|(path, _, _)| *path == file.0) {
+                Some(known) => *known = file,
+                None => self.facts.mounts.push(file),
+            }
+        }
+    }
 }
 
 impl From<Container> for Lazy {

@@ -11,6 +11,8 @@ use crate::sim::world::{Image, Running, World, seconds};
 
 /// From binding to running, on a node that has the image.
 const START: Duration = Duration::milliseconds(1500);
+/// Until a kubelet has brought a changed Secret or ConfigMap into a volume: its sync period, a minute by default.
+const SYNC: Duration = Duration::seconds(60);
 /// From SIGTERM to the end, for a process that heeds it.
 const STOP: Duration = Duration::milliseconds(800);
 
@@ -50,10 +52,50 @@ pub fn pod(world: &mut World, key: &Key) {
     {
         return start(world, key, pod);
     }
+    if world.stale.get(key).is_some_and(|due| *due <= world.now()) {
+        world.stale.remove(key);
+        refresh(world, &pod);
+    }
     if ephemeral(world, key, &pod) {
         return;
     }
     finish(world, key, pod);
+}
+
+/// A Secret or ConfigMap was written: the kubelets of the pods that mount it notice within a sync period, but for what is
+/// mounted by subPath. Environments never change.
+/// <https://kubernetes.io/docs/concepts/configuration/secret/#mounted-secrets-are-updated-automatically>
+pub fn mounted(world: &mut World, key: &Key) {
+    let name = format!("\"{}\"", key.name);
+    let naming = world.store.list("pods", &key.namespace, None).filter(|(_, e)| {
+        // Most pods do not name it: only those that do are read.
+        e.text.windows(name.len()).any(|w| w == name.as_bytes())
+    });
+    let pods: Vec<Key> = naming.map(|((ns, name), _)| Key::new("pods", ns, name)).collect();
+    let due = world.now() + world.scaled(SYNC);
+    for pod in pods {
+        world.stale.entry(pod.clone()).or_insert(due);
+        world.later(world.scaled(SYNC), &pod);
+    }
+}
+
+/// Puts what the volumes have now into the pod's containers.
+fn refresh(world: &mut World, pod: &Value) {
+    let uid = pod["metadata"]["uid"].as_str().unwrap_or_default().to_string();
+    let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default().to_string();
+    let now = world.now().unix_timestamp();
+    for spec in pod["spec"]["containers"].as_array().into_iter().flatten() {
+        let mut files = Vec::new();
+        for (mount, at, source) in sources(pod, spec) {
+            if mount["subPath"].is_null() && mount["subPathExpr"].is_null() {
+                files.extend(files_of(world, &namespace, &at, mount, &source));
+            }
+        }
+        let name = spec["name"].as_str().unwrap_or_default().to_string();
+        if let Some(running) = world.containers.get_mut(&(uid.clone(), name)) {
+            running.container.remount(files, now);
+        }
+    }
 }
 
 fn since(world: &World, text: &Value) -> Duration {
@@ -225,39 +267,61 @@ fn plain(data: &Value) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// What a container mounts of volumes that the cluster fills: the mount, its path, and one source.
+fn sources<'a>(pod: &'a Value, spec: &'a Value) -> Vec<(&'a Value, String, Value)> {
+    let mut all = Vec::new();
+    for mount in spec["volumeMounts"].as_array().into_iter().flatten() {
+        let at = mount["mountPath"].as_str().unwrap_or_default().trim_end_matches('/').to_string();
+        let volumes = pod["spec"]["volumes"].as_array();
+        let Some(volume) = volumes.into_iter().flatten().find(|v| v["name"] == mount["name"]) else { continue };
+        all.push((mount, at.clone(), volume.clone()));
+        for source in volume["projected"]["sources"].as_array().into_iter().flatten() {
+            all.push((mount, at.clone(), source.clone()));
+        }
+    }
+    all
+}
+
+/// Files of one Secret or ConfigMap as a mount shows them: all keys or the `items`, or the one file of a subPath.
+fn files_of(world: &World, namespace: &str, at: &str, mount: &Value, source: &Value) -> Vec<(String, Vec<u8>, u32)> {
+    let secret = source["secret"]["secretName"].as_str().or(source["secret"]["name"].as_str());
+    let (of, name, reference) = match (secret, source["configMap"]["name"].as_str()) {
+        (Some(name), _) => ("secrets", name, &source["secret"]),
+        (None, Some(name)) => ("configmaps", name, &source["configMap"]),
+        (None, None) => return Vec::new(),
+    };
+    let Some(object) = world.store.value(&Key::new(of, namespace, name)) else { return Vec::new() };
+    let bytes = |value: &Value| match of {
+        "secrets" => plain(value).into_bytes(),
+        _ => value.as_str().unwrap_or_default().as_bytes().to_vec(),
+    };
+    let data = object["data"].as_object().cloned().unwrap_or_default();
+    let files: Vec<(String, Vec<u8>)> = match reference["items"].as_array() {
+        Some(items) => items
+            .iter()
+            .filter_map(|i| Some((i["path"].as_str()?.to_string(), bytes(data.get(i["key"].as_str()?)?))))
+            .collect(),
+        None => data.iter().map(|(k, v)| (k.clone(), bytes(v))).collect(),
+    };
+    match mount["subPath"].as_str().filter(|s| !s.is_empty()) {
+        Some(sub) => {
+            files.into_iter().filter(|(path, _)| path == sub).map(|(_, bytes)| (at.to_string(), bytes, 0o644)).collect()
+        }
+        None => files.into_iter().map(|(path, bytes)| (format!("{at}/{path}"), bytes, 0o644)).collect(),
+    }
+}
+
 /// Files that volumes bring: Secrets, ConfigMaps, the account's token. Path, content, mode.
 fn mounts(world: &mut World, pod: &Value, spec: &Value, namespace: &str) -> Vec<(String, Vec<u8>, u32)> {
     let mut all = Vec::new();
     let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or("default").to_string();
-    for mount in spec["volumeMounts"].as_array().into_iter().flatten() {
-        let at = mount["mountPath"].as_str().unwrap_or_default().trim_end_matches('/').to_string();
-        let Some(volume) = pod["spec"]["volumes"].as_array().into_iter().flatten().find(|v| v["name"] == mount["name"])
-        else {
-            continue;
-        };
-        let mut sources = vec![volume.clone()];
-        sources.extend(volume["projected"]["sources"].as_array().cloned().unwrap_or_default());
-        for source in sources {
-            let secret = source["secret"]["secretName"].as_str().or(source["secret"]["name"].as_str());
-            if let Some(object) = secret.and_then(|s| world.store.value(&Key::new("secrets", namespace, s))) {
-                let data = object["data"].as_object().into_iter().flatten();
-                all.extend(data.map(|(k, v)| (format!("{at}/{k}"), plain(v).into_bytes(), 0o644)));
-            }
-            if let Some(object) = source["configMap"]["name"]
-                .as_str()
-                .and_then(|s| world.store.value(&Key::new("configmaps", namespace, s)))
-            {
-                let data = object["data"].as_object().into_iter().flatten();
-                all.extend(
-                    data.map(|(k, v)| (format!("{at}/{k}"), v.as_str().unwrap_or_default().as_bytes().to_vec(), 0o644)),
-                );
-            }
-            if source["serviceAccountToken"].is_object()
-                && let Some(token) = world.pod_token(namespace, &account, pod)
-            {
-                all.push((format!("{at}/token"), token.into_bytes(), 0o644));
-                all.push((format!("{at}/namespace"), namespace.as_bytes().to_vec(), 0o644));
-            }
+    for (mount, at, source) in sources(pod, spec) {
+        all.extend(files_of(world, namespace, &at, mount, &source));
+        if source["serviceAccountToken"].is_object()
+            && let Some(token) = world.pod_token(namespace, &account, pod)
+        {
+            all.push((format!("{at}/token"), token.into_bytes(), 0o644));
+            all.push((format!("{at}/namespace"), namespace.as_bytes().to_vec(), 0o644));
         }
     }
     all

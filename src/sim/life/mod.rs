@@ -59,6 +59,9 @@ fn namespace(world: &mut World, name: &str, ca: &str) {
 /// Marks what must look at a change beside the object itself and its owners.
 pub fn interested(world: &mut World, key: &Key, entry: &Arc<Entry>) {
     let mut marked: Vec<Key> = Vec::new();
+    if ["secrets", "configmaps"].contains(&&*key.of) {
+        kubelet::mounted(world, key);
+    }
     match &*key.of {
         "pods" => {
             let of_kind = |of: &str, selects: &dyn Fn(&Value) -> bool| -> Vec<Key> {
