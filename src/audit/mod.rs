@@ -11,13 +11,19 @@
 //! - What can't be read is counted and named: a damaged line may be a call of the identity.
 
 mod coverage;
+pub mod event;
 mod files;
+mod instant;
 mod line;
+mod parse;
 mod review;
 mod summary;
+pub mod uri;
 
 pub use coverage::{Coverage, Gap};
+pub use event::Event;
 pub use files::{LogFile, NotRead, find};
 pub use line::MAX_LINE;
+pub use parse::event as parse_event;
 pub use review::{Identity, MAX_REQUESTS, Request, Review, Window, review};
 pub use summary::{Summary, slice_line};
