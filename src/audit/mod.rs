@@ -11,6 +11,7 @@
 //! - What can't be read is counted and named: a damaged line may be a call of the identity.
 
 mod coverage;
+pub mod detect;
 pub mod event;
 mod files;
 mod instant;

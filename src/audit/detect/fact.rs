@@ -260,6 +260,13 @@ impl Out<'_> {
         kept.put((key, mark), fact, self.cap);
     }
 
+    /// As [`Out::note`], about somebody else than who asked.
+    pub fn note_about(&mut self, look: &Look, mark: u8, severity: Severity, who: &str, object: &str, note: &str) {
+        let mut fact = self.fact(look, mark, severity, object, note);
+        fact.subject = Arc::new(Subject { user: cut(who).to_owned(), impersonated: None });
+        self.facts.by_detection[self.detection].put((self.request, mark), fact, self.cap);
+    }
+
     fn fact(&mut self, look: &Look, mark: u8, severity: Severity, object: &str, note: &str) -> Fact {
         let event = look.event;
         Fact {

@@ -168,7 +168,7 @@ fn bound(
         let ip = address.parse::<IpAddr>().ok();
         let public = ip.is_some_and(is_public);
         let other_node = around.nodes.iter().find(|(n, all)| Some(n.as_str()) != node && all.iter().any(|a| a == address));
-        let before = own.iter().find(|(a, _)| is_v6(a) == is_v6(address));
+        let before = own.iter().copied().find(|(a, _)| is_v6(a) == is_v6(address));
         let (severity, note) = match (before, other_node) {
             _ if public && ip.is_some() => {
                 (Severity::High, format!("the token of pod {} from the public address {address}", pod.name))
@@ -183,9 +183,9 @@ fn bound(
                 continue;
             }
             // A pod whose sandbox is made anew keeps its UID and gets another address; the old one falls silent.
-            (Some((old, until)), None) if *until < *first => {
+            (Some((old, until)), None) if until < *first => {
                 let note = format!("pod {} changed its address from {old} to {address}", pod.name);
-                own.retain(|(a, _)| a != old);
+                own.retain(|(a, _)| *a != old);
                 own.push((address, *last));
                 (Severity::Low, note)
             }

@@ -1,6 +1,6 @@
 //! First the rights, then the workload that has them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use time::Duration;
 
@@ -64,6 +64,7 @@ impl Detection for BindingThenWorkload {
 
     fn judge(&self, facts: Vec<Fact>, _around: &Around) -> Vec<Fact> {
         let mut bound: HashMap<Subject, Vec<Fact>> = HashMap::new();
+        let mut told = HashSet::new();
         let mut found: Vec<Fact> = Vec::new();
         for mut fact in facts.into_iter().filter(|f| matches!(f.outcome, Outcome::Done | Outcome::Unknown)) {
             let open = bound.entry(fact.subject.as_ref().clone()).or_default();
@@ -74,7 +75,7 @@ impl Detection for BindingThenWorkload {
             open.retain(|b| fact.at - b.at <= WITHIN);
             if let Some(severity) = open.iter().map(|b| b.severity).max() {
                 fact.severity = severity;
-                found.extend(open.iter().filter(|b| !found.iter().any(|f| f.request == b.request)).cloned().collect::<Vec<_>>());
+                found.extend(open.iter().filter(|b| told.insert(b.request)).cloned());
                 found.push(fact);
             }
         }

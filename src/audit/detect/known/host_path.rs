@@ -1,7 +1,5 @@
 //! Directories of the host in a pod.
 
-use serde_json::Value;
-
 use crate::audit::detect::look::{items, text};
 use crate::audit::detect::spec::CAP;
 use crate::audit::detect::{Detection, Look, Need, On, Out, Severity, Spec, Verbs};
@@ -81,7 +79,7 @@ fn grade(path: &str) -> Option<Severity> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::audit::detect::plant::{each, line, none};
