@@ -4,8 +4,8 @@
 //! same however the files were split, shuffled or repeated. The hash has a key of its own in every run: whoever writes
 //! into the log can't choose what is kept.
 
-use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::HashSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -248,7 +248,8 @@ impl Out<'_> {
         let kept = &mut self.facts.by_detection[self.detection];
         // `better` prefers the graver; here the earlier comes first.
         if let Some(before) = kept.facts.get(&(key, mark)) {
-            let earlier = (fact.at, &fact.place.audit_id, fact.request) < (before.at, &before.place.audit_id, before.request);
+            let earlier =
+                (fact.at, &fact.place.audit_id, fact.request) < (before.at, &before.place.audit_id, before.request);
             if !earlier {
                 return;
             }
@@ -289,7 +290,7 @@ impl Out<'_> {
 /// What became of the request.
 pub fn outcome(event: &Event) -> Outcome {
     match (event.allowed(), event.code) {
-        (Some(false), _) => Outcome::Denied,
+        (Some(false), _) | (_, Some(401)) => Outcome::Denied,
         (_, code) if event.writes() && event.dry_run() => match code {
             Some(403) => Outcome::Denied,
             _ => Outcome::Failed,

@@ -184,7 +184,9 @@ fn sentence(says: &str, who: &str, gravest: &[&Fact], all: &[&Fact]) -> String {
     }
     let count = |o: Outcome| all.iter().filter(|f| f.outcome == o).count();
     let (denied, failed, unknown) = (count(Outcome::Denied), count(Outcome::Failed), count(Outcome::Unknown));
-    let part = |n: usize| if n == all.len() { if n == 1 { "It was".into() } else { "All were".into() } } else { format!("{n} were") };
+    let part = |n: usize| {
+        if n == all.len() { if n == 1 { "It was".into() } else { "All were".into() } } else { format!("{n} were") }
+    };
     if denied > 0 {
         out.push_str(&format!(" {} denied.", part(denied)));
     }

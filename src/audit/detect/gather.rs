@@ -3,8 +3,8 @@
 //! A session is one credential (a token's JTI, a certificate's fingerprint); without its id, one identity from one
 //! address, its agents told apart within.
 
-use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::HashMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::hash::{BuildHasher, RandomState};
 
 use time::OffsetDateTime;

@@ -251,9 +251,30 @@ fn actor(event: &Event) -> Actor {
 /// say what it likes.
 pub fn scripting(agent: &str) -> bool {
     const TOOLS: &[&str] = &[
-        "curl", "wget", "python", "go-http-client", "perl", "php", "node-fetch", "axios", "undici", "ruby", "java/",
-        "okhttp", "powershell", "libwww", "nmap", "nikto", "sqlmap", "kali", "httpie", "aiohttp", "peirates", "kubeletctl",
-        "kube-hunter", "nuclei",
+        "curl",
+        "wget",
+        "python",
+        "go-http-client",
+        "perl",
+        "php",
+        "node-fetch",
+        "axios",
+        "undici",
+        "ruby",
+        "java/",
+        "okhttp",
+        "powershell",
+        "libwww",
+        "nmap",
+        "nikto",
+        "sqlmap",
+        "kali",
+        "httpie",
+        "aiohttp",
+        "peirates",
+        "kubeletctl",
+        "kube-hunter",
+        "nuclei",
     ];
     let lower: String = agent.chars().take(120).collect::<String>().to_ascii_lowercase();
     lower.is_empty() || lower == "node" || TOOLS.iter().any(|t| lower.contains(t))

@@ -40,6 +40,7 @@ mod session;
 mod spec;
 mod template;
 mod tokens;
+mod window;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -211,8 +212,13 @@ impl Detectors {
         ));
         let interested = self.index.get(look.resource());
         into.everything.add(&self.hasher, &look, request, interested.is_some());
-        let mut out =
-            Out { facts: &mut into.facts, detection: self.list.len(), cap: tokens::MAX_ISSUED, request, hasher: &self.hasher };
+        let mut out = Out {
+            facts: &mut into.facts,
+            detection: self.list.len(),
+            cap: tokens::MAX_ISSUED,
+            request,
+            hasher: &self.hasher,
+        };
         tokens::issued(&look, &mut out);
         for (at, sub, verbs) in interested.into_iter().flatten() {
             if look.verb(*verbs) && (*sub == "*" || *sub == look.sub()) {
@@ -283,3 +289,6 @@ fn limits(everything: &Everything) -> Vec<String> {
     }
     said
 }
+
+#[cfg(test)]
+mod tests;

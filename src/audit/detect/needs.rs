@@ -97,6 +97,9 @@ fn check(need: Need, everything: &Everything) -> Option<(Blindness, String)> {
             let any = everything.classes_of(resources, Verbs::READ).any(|c| c.lines > 0);
             (!any).then(|| (Blindness::Unclear, unseen("read", &resources.join(", "))))
         }
+        Need::AnyBodies => (!everything.classes.values().any(|c| c.with_body > 0)).then(|| {
+            (Blindness::Wholly, "No line holds a request's body: what was asked for can't be known here.".into())
+        }),
         Need::Credentials if everything.with_credential == 0 => Some((
             Blindness::Wholly,
             "No line names the credential or the pod behind a request (Kubernetes before 1.32, or a log of another form): tokens can't be told apart here.".into(),

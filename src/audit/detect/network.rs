@@ -36,6 +36,8 @@ pub(super) fn is_public(ip: IpAddr) -> bool {
                 && !(a == 198 && (18..20).contains(&b))
                 && a < 224
         }
-        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified()),
+        IpAddr::V6(ip) => {
+            !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified())
+        }
     }
 }

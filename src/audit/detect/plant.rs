@@ -89,7 +89,11 @@ impl Line {
         self.user(&format!("system:serviceaccount:{namespace}:{name}"))
             .set(
                 "/user/groups",
-                json!(["system:serviceaccounts", format!("system:serviceaccounts:{namespace}"), "system:authenticated"]),
+                json!([
+                    "system:serviceaccounts",
+                    format!("system:serviceaccounts:{namespace}"),
+                    "system:authenticated"
+                ]),
             )
             .agent(CONTROLLER_AGENT)
             .ip("10.244.1.9")
@@ -142,8 +146,7 @@ impl Line {
     }
 
     pub fn denied(self) -> Line {
-        self.set("/responseStatus/code", 403)
-            .set("/annotations/authorization.k8s.io~1decision", "forbid")
+        self.set("/responseStatus/code", 403).set("/annotations/authorization.k8s.io~1decision", "forbid")
     }
 
     pub fn code(self, code: u16) -> Line {
@@ -160,7 +163,12 @@ impl Line {
         let query: Vec<String> = argv.iter().map(|a| format!("command={}", encode(a))).collect();
         let object = self.0["objectRef"].clone();
         let of = |key: &str| object[key].as_str().unwrap_or("x").to_owned();
-        let uri = format!("/api/v1/namespaces/{}/pods/{}/exec?container=app&{}&stdout=true", of("namespace"), of("name"), query.join("&"));
+        let uri = format!(
+            "/api/v1/namespaces/{}/pods/{}/exec?container=app&{}&stdout=true",
+            of("namespace"),
+            of("name"),
+            query.join("&")
+        );
         self.uri(&uri)
     }
 
@@ -172,7 +180,8 @@ impl Line {
         if value["requestURI"] == "" {
             let object = &value["objectRef"];
             let of = |key: &str| object[key].as_str().map(|t| format!("/{t}")).unwrap_or_default();
-            value["requestURI"] = format!("/api/v1{}{}{}{}", of("namespace"), of("resource"), of("name"), of("subresource")).into();
+            value["requestURI"] =
+                format!("/api/v1{}{}{}{}", of("namespace"), of("resource"), of("name"), of("subresource")).into();
         }
         value.to_string()
     }

@@ -121,13 +121,6 @@ pub struct CallCount {
     pub denied: u64,
 }
 
-impl Session {
-    /// Whether the agents show a tool for scripts among others.
-    pub(super) fn address_list(&self) -> String {
-        self.addresses.iter().take(5).map(|a| a.value.as_str()).collect::<Vec<_>>().join(", ")
-    }
-}
-
 /// All sessions, in the order in which they began.
 pub(super) fn sessions(everything: &Everything, issued: &[Fact]) -> Vec<Session> {
     let mut issues: HashMap<&str, &Fact> = HashMap::new();

@@ -68,6 +68,8 @@ pub enum On {
 pub enum Need {
     /// Requests that change these resources, with their bodies.
     Bodies(&'static [&'static str]),
+    /// Some request with its body.
+    AnyBodies,
     /// Requests that change these resources, at any level.
     Writes(&'static [&'static str]),
     /// Requests that read these resources.

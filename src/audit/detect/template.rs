@@ -21,7 +21,9 @@ pub fn shaped(body: Value) -> Value {
         else {
             continue;
         };
-        if matches!(op, "add" | "replace") && let Some(value) = operation.get("value") {
+        if matches!(op, "add" | "replace")
+            && let Some(value) = operation.get("value")
+        {
             set(&mut shape, path, value);
         }
     }
@@ -81,7 +83,8 @@ fn set(shape: &mut Value, path: &str, value: &Value) {
             }
             let Value::Array(list) = at else { return };
             // Paths that name one index mean one item; the index is kept beside, under a key that no object has.
-            let found = list.iter().position(|item| step != "-" && item.get(" at").and_then(Value::as_str) == Some(step));
+            let found =
+                list.iter().position(|item| step != "-" && item.get(" at").and_then(Value::as_str) == Some(step));
             let place = found.unwrap_or_else(|| {
                 let mut item = Map::new();
                 if step != "-" {
@@ -174,13 +177,18 @@ mod tests {
     #[test]
     fn a_hostile_patch_is_bounded() {
         let deep = format!("{}/9999999999", "/a".repeat(10_000));
-        let shape = shaped(json!([{"op": "add", "path": deep, "value": 1}, {"op": "add"}, 7, {"op": "add", "path": "", "value": {"spec": 1}}]));
+        let shape = shaped(
+            json!([{"op": "add", "path": deep, "value": 1}, {"op": "add"}, 7, {"op": "add", "path": "", "value": {"spec": 1}}]),
+        );
         assert!(pod_specs(&shape).is_empty());
     }
 
     #[test]
     fn what_is_taken_away_is_told_for_both_kinds_of_patch() {
-        assert_eq!(removed(&json!([{"op": "remove", "path": "/metadata/labels/quell.dev~1quarantine"}])), ["/metadata/labels/quell.dev/quarantine"]);
+        assert_eq!(
+            removed(&json!([{"op": "remove", "path": "/metadata/labels/quell.dev~1quarantine"}])),
+            ["/metadata/labels/quell.dev/quarantine"]
+        );
         assert_eq!(removed(&json!({"metadata": {"labels": {"a/b": null, "c": "d"}}})), ["/metadata/labels/a/b"]);
     }
 }

@@ -167,7 +167,8 @@ fn bound(
         }
         let ip = address.parse::<IpAddr>().ok();
         let public = ip.is_some_and(is_public);
-        let other_node = around.nodes.iter().find(|(n, all)| Some(n.as_str()) != node && all.iter().any(|a| a == address));
+        let other_node =
+            around.nodes.iter().find(|(n, all)| Some(n.as_str()) != node && all.iter().any(|a| a == address));
         let before = own.iter().copied().find(|(a, _)| is_v6(a) == is_v6(address));
         let (severity, note) = match (before, other_node) {
             _ if public && ip.is_some() => {
@@ -216,12 +217,7 @@ fn agents(sessions: &[&Session], pod: &str, found: &mut Vec<Fact>) {
     }
 }
 
-fn after_end(
-    sessions: &[&Session],
-    name: &str,
-    ends: &HashMap<&str, Vec<OffsetDateTime>>,
-    found: &mut Vec<Fact>,
-) {
+fn after_end(sessions: &[&Session], name: &str, ends: &HashMap<&str, Vec<OffsetDateTime>>, found: &mut Vec<Fact>) {
     let Some(first) = sessions.iter().map(|s| s.first).min() else { return };
     // A later pod of the same name was first seen after this end.
     let Some(end) = ends.get(name).into_iter().flatten().find(|end| **end > first) else { return };

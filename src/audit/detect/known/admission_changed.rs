@@ -44,12 +44,18 @@ impl Detection for AdmissionChanged {
         let body = look.body();
         let url = items(body, "/webhooks").find_map(|w| w.pointer("/clientConfig/url")?.as_str());
         let (severity, note) = match url {
-            Some(url) => (Severity::High, format!("it sends what it sees to {}", url.chars().take(100).collect::<String>())),
+            Some(url) => {
+                (Severity::High, format!("it sends what it sees to {}", url.chars().take(100).collect::<String>()))
+            }
             None if look.verb(Verbs::REMOVE) => (Severity::Medium, "removed".into()),
             None if look.verb(Verbs::PATCH) && only_ca(body) => (Severity::Low, "only its CA".into()),
             None => (Severity::Medium, look.event.verb.to_string()),
         };
-        let severity = if look.in_pod() && severity == Severity::Medium && look.verb(Verbs::REMOVE) { Severity::High } else { severity };
+        let severity = if look.in_pod() && severity == Severity::Medium && look.verb(Verbs::REMOVE) {
+            Severity::High
+        } else {
+            severity
+        };
         out.hit(look, severity, &note);
     }
 }
@@ -90,7 +96,14 @@ mod tests {
                 line("delete", "validatingadmissionpolicybindings.admissionregistration.k8s.io").name("b"),
             ],
         );
-        each(SPEC.id, Severity::High, &[hook("patch").body(body(json!({"url": "https://evil.example/"}))), hook("delete").account("a", "b").pod("j", "p", "n")]);
+        each(
+            SPEC.id,
+            Severity::High,
+            &[
+                hook("patch").body(body(json!({"url": "https://evil.example/"}))),
+                hook("delete").account("a", "b").pod("j", "p", "n"),
+            ],
+        );
         let ca = json!([{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": "LS0"}]);
         each(SPEC.id, Severity::Low, &[hook("patch").body(body(json!({"caBundle": "LS0"}))), hook("patch").body(ca)]);
         none(SPEC.id, &[hook("get"), hook("update").user("system:kube-controller-manager")]);

@@ -31,10 +31,17 @@ impl Detection for Anonymous {
         let path = look.event.uri.split('?').next().unwrap_or_default();
         if look.event.object.is_none() {
             let under = |prefix: &str| path == prefix || path.strip_prefix(prefix).is_some_and(|r| r.starts_with('/'));
-            if ["/healthz", "/livez", "/readyz", "/version", "/openid/v1", "/.well-known/openid-configuration"].into_iter().any(under) {
+            if ["/healthz", "/livez", "/readyz", "/version", "/openid/v1", "/.well-known/openid-configuration"]
+                .into_iter()
+                .any(under)
+            {
                 return;
             }
-            let severity = if ["/api", "/apis", "/openapi", "/swagger.json"].into_iter().any(under) { Severity::Low } else { Severity::Medium };
+            let severity = if ["/api", "/apis", "/openapi", "/swagger.json"].into_iter().any(under) {
+                Severity::Low
+            } else {
+                Severity::Medium
+            };
             out.note_once(look, 0, severity, path, "");
             return;
         }
@@ -42,7 +49,9 @@ impl Detection for Anonymous {
         if look.namespace() == "kube-public" && look.event.name() == "cluster-info" && look.verb(Verbs::GET) {
             return;
         }
-        let grave = look.resource() == "secrets" || !look.verb(Verbs::READ) || matches!(look.sub(), "exec" | "attach" | "proxy" | "portforward");
+        let grave = look.resource() == "secrets"
+            || !look.verb(Verbs::READ)
+            || matches!(look.sub(), "exec" | "attach" | "proxy" | "portforward");
         out.note_once(look, 0, if grave { Severity::Critical } else { Severity::High }, &look.what(), &look.event.verb);
     }
 
@@ -58,7 +67,11 @@ mod tests {
 
     #[test]
     fn only_what_was_let_through_and_is_not_meant_for_all() {
-        each(SPEC.id, Severity::Critical, &[line("get", "secrets").ns("a").name("b").anonymous(), line("create", "pods").ns("a").anonymous()]);
+        each(
+            SPEC.id,
+            Severity::Critical,
+            &[line("get", "secrets").ns("a").name("b").anonymous(), line("create", "pods").ns("a").anonymous()],
+        );
         each(SPEC.id, Severity::High, &[line("list", "pods").anonymous()]);
         each(SPEC.id, Severity::Low, &[path("/api?timeout=1s").anonymous(), path("/apis/apps/v1").anonymous()]);
         each(SPEC.id, Severity::Medium, &[path("/metrics").anonymous(), path("/healthzz").anonymous()]);

@@ -48,12 +48,20 @@ mod tests {
         each(
             SPEC.id,
             Severity::High,
-            &[map("patch", "kube-system", "aws-auth"), map("delete", "kube-system", "extension-apiserver-authentication"), map("update", "kube-public", "cluster-info")],
+            &[
+                map("patch", "kube-system", "aws-auth"),
+                map("delete", "kube-system", "extension-apiserver-authentication"),
+                map("update", "kube-public", "cluster-info"),
+            ],
         );
         each(SPEC.id, Severity::Low, &[map("update", "kube-system", "aws-auth").user("eks:node-manager")]);
         none(
             SPEC.id,
-            &[map("get", "kube-system", "aws-auth"), map("patch", "shop", "aws-auth"), map("update", "kube-system", "extension-apiserver-authentication").user("system:apiserver")],
+            &[
+                map("get", "kube-system", "aws-auth"),
+                map("patch", "shop", "aws-auth"),
+                map("update", "kube-system", "extension-apiserver-authentication").user("system:apiserver"),
+            ],
         );
     }
 }

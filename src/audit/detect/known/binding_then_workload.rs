@@ -93,7 +93,8 @@ mod tests {
     #[test]
     fn by_the_same_subject_within_five_minutes() {
         let bind = |role: &str| {
-            line("create", "clusterrolebindings.rbac.authorization.k8s.io").body(json!({"metadata": {"name": "b"}, "roleRef": {"name": role}}))
+            line("create", "clusterrolebindings.rbac.authorization.k8s.io")
+                .body(json!({"metadata": {"name": "b"}, "roleRef": {"name": role}}))
         };
         let made = |at| line("create", "deployments.apps").ns("shop").name("w").at(at);
         assert_eq!(severity(SPEC.id, &[bind("cluster-admin"), made(200)]), Some(Severity::High));

@@ -33,7 +33,12 @@ impl Detection for BindingToPower {
         // A patch of subjects does not say the role; the answer does, where the log has it. A role's binding can't change.
         let named = [body, look.answer()].into_iter().map(|b| text(b, "/roleRef/name")).find(|n| !n.is_empty());
         let subjects = || {
-            items(body, "/subjects").map(|s| text(s, "/name")).filter(|n| !n.is_empty()).take(3).collect::<Vec<_>>().join(", ")
+            items(body, "/subjects")
+                .map(|s| text(s, "/name"))
+                .filter(|n| !n.is_empty())
+                .take(3)
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         let mut found = match named {
             Some(name) => role(name).map(|s| (s, format!("{name} to {}", subjects()))),
@@ -72,13 +77,36 @@ mod tests {
                 json!({"metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": role}, "subjects": [{"kind": "User", "name": to}]}),
             )
         };
-        each(SPEC.id, Severity::High, &[bind("clusterrolebindings", "cluster-admin", "eve"), bind("rolebindings", "cluster-admin", "eve"), bind("rolebindings", "view", "system:authenticated")]);
-        each(SPEC.id, Severity::Medium, &[bind("rolebindings", "admin", "eve"), bind("clusterrolebindings", "edit", "eve")]);
-        each(SPEC.id, Severity::Critical, &[bind("clusterrolebindings", "view", "system:anonymous"), bind("rolebindings", "x", "system:unauthenticated")]);
+        each(
+            SPEC.id,
+            Severity::High,
+            &[
+                bind("clusterrolebindings", "cluster-admin", "eve"),
+                bind("rolebindings", "cluster-admin", "eve"),
+                bind("rolebindings", "view", "system:authenticated"),
+            ],
+        );
+        each(
+            SPEC.id,
+            Severity::Medium,
+            &[bind("rolebindings", "admin", "eve"), bind("clusterrolebindings", "edit", "eve")],
+        );
+        each(
+            SPEC.id,
+            Severity::Critical,
+            &[
+                bind("clusterrolebindings", "view", "system:anonymous"),
+                bind("rolebindings", "x", "system:unauthenticated"),
+            ],
+        );
         each(SPEC.id, Severity::Low, &[bind("clusterrolebindings", "system:auth-delegator", "metrics")]);
         let subjects = json!([{"op": "add", "path": "/subjects/-", "value": {"kind": "User", "name": "eve"}}]);
         let patch = line("patch", "clusterrolebindings.rbac.authorization.k8s.io").name("cluster-admin").body(subjects);
-        each(SPEC.id, Severity::High, &[patch.clone(), patch.name("x").set("/responseObject", json!({"roleRef": {"name": "cluster-admin"}}))]);
+        each(
+            SPEC.id,
+            Severity::High,
+            &[patch.clone(), patch.name("x").set("/responseObject", json!({"roleRef": {"name": "cluster-admin"}}))],
+        );
         none(
             SPEC.id,
             &[

@@ -42,7 +42,9 @@ impl Detection for CertificateRequest {
         }
         let body = look.body();
         let signer = [body, look.answer()].into_iter().map(|b| text(b, "/spec/signerName")).find(|s| !s.is_empty());
-        let kubelets = signer.is_some_and(|s| s.starts_with("kubernetes.io/kubelet") || s == "kubernetes.io/kube-apiserver-client-kubelet");
+        let kubelets = signer.is_some_and(|s| {
+            s.starts_with("kubernetes.io/kubelet") || s == "kubernetes.io/kube-apiserver-client-kubelet"
+        });
         if look.sub() == "approval" {
             let denies = items(body, "/status/conditions").any(|c| text(c, "/type") == "Denied");
             if denies {
@@ -61,9 +63,13 @@ impl Detection for CertificateRequest {
             return;
         }
         let (severity, note) = match signer {
-            _ if for_masters(body) => (Severity::Critical, "for the group system:masters, whom no rule holds back".to_owned()),
+            _ if for_masters(body) => {
+                (Severity::Critical, "for the group system:masters, whom no rule holds back".to_owned())
+            }
             Some(CLIENT) => (Severity::High, format!("signer {CLIENT}")),
-            Some(other) if kubelets => (Severity::High, format!("a kubelet's, by somebody who is none: signer {other}")),
+            Some(other) if kubelets => {
+                (Severity::High, format!("a kubelet's, by somebody who is none: signer {other}"))
+            }
             Some(other) => (Severity::Low, format!("signer {other}")),
             None => (Severity::Medium, "for which signer the log does not say".into()),
         };
@@ -93,8 +99,10 @@ mod tests {
     fn ask(signer: &str, name: &str) -> crate::audit::detect::plant::Line {
         // Not a whole request: what is looked for is in its bytes.
         let der = STANDARD.encode(format!("\x30\x0f\x13\x0e{name}\x02"));
-        let pem = STANDARD.encode(format!("-----BEGIN CERTIFICATE REQUEST-----\n{der}\n-----END CERTIFICATE REQUEST-----\n"));
-        line("create", "certificatesigningrequests.certificates.k8s.io").body(json!({"metadata": {"name": "c"}, "spec": {"signerName": signer, "request": pem}}))
+        let pem =
+            STANDARD.encode(format!("-----BEGIN CERTIFICATE REQUEST-----\n{der}\n-----END CERTIFICATE REQUEST-----\n"));
+        line("create", "certificatesigningrequests.certificates.k8s.io")
+            .body(json!({"metadata": {"name": "c"}, "spec": {"signerName": signer, "request": pem}}))
     }
 
     #[test]
@@ -111,7 +119,9 @@ mod tests {
             SPEC.id,
             &[
                 ask(kubelet, "system:node:n1").node("n1", "10.0.0.1"),
-                ask(kubelet, "system:node:n1").user("system:bootstrap:abc").set("/user/groups", json!(["system:bootstrappers"])),
+                ask(kubelet, "system:node:n1")
+                    .user("system:bootstrap:abc")
+                    .set("/user/groups", json!(["system:bootstrappers"])),
                 approve.clone().controller("certificate-controller"),
                 approve.body(json!({"status": {"conditions": [{"type": "Denied"}]}})),
             ],

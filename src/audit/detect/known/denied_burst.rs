@@ -2,7 +2,7 @@
 
 use time::Duration;
 
-use super::window::bursts;
+use crate::audit::detect::window::bursts;
 use crate::audit::detect::{Actor, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec};
 
 pub struct DeniedBurst;
@@ -49,7 +49,10 @@ impl Detection for DeniedBurst {
         let facts: Vec<Fact> = facts.into_iter().filter(|f| f.outcome == Outcome::Denied).collect();
         let secrets: Vec<Fact> = facts.iter().filter(|f| f.mark == SECRET).cloned().collect();
         let bursts = bursts(facts, WINDOW, LEAST);
-        secrets.into_iter().chain(bursts.into_iter().flat_map(|b| b.facts.into_iter().filter(|f| f.mark != SECRET))).collect()
+        secrets
+            .into_iter()
+            .chain(bursts.into_iter().flat_map(|b| b.facts.into_iter().filter(|f| f.mark != SECRET)))
+            .collect()
     }
 }
 
@@ -67,7 +70,14 @@ mod tests {
         let secret = line("get", "secrets").ns("shop").name("db").denied();
         each(SPEC.id, Severity::Medium, &[secret.clone().account("shop", "web")]);
         each(SPEC.id, Severity::Low, &[secret.clone()]);
-        none(SPEC.id, &[secret.clone().node("n1", "10.0.0.1"), secret.clone().code(200).set("/annotations", serde_json::json!({})), denied(1, 1)]);
+        none(
+            SPEC.id,
+            &[
+                secret.clone().node("n1", "10.0.0.1"),
+                secret.clone().code(200).set("/annotations", serde_json::json!({})),
+                denied(1, 1),
+            ],
+        );
     }
 
     #[test]
@@ -80,7 +90,8 @@ mod tests {
         assert_eq!(severity(SPEC.id, &stubborn), None);
         let person: Vec<Line> = (0..30).map(|n| denied(n, n)).collect();
         assert_eq!(severity(SPEC.id, &person), Some(Severity::Low));
-        let admission: Vec<Line> = account.iter().map(|l| l.clone().set("/annotations/authorization.k8s.io~1decision", "allow")).collect();
+        let admission: Vec<Line> =
+            account.iter().map(|l| l.clone().set("/annotations/authorization.k8s.io~1decision", "allow")).collect();
         assert_eq!(severity(SPEC.id, &admission), None, "admission refused it, not the authorizer");
     }
 }

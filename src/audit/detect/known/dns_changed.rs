@@ -44,8 +44,20 @@ mod tests {
     #[test]
     fn only_those_config_maps() {
         let map = |verb, name: &str| line(verb, "configmaps").ns("kube-system").name(name);
-        each(SPEC.id, Severity::Medium, &[map("update", "coredns"), map("patch", "node-local-dns"), map("delete", "kube-dns")]);
+        each(
+            SPEC.id,
+            Severity::Medium,
+            &[map("update", "coredns"), map("patch", "node-local-dns"), map("delete", "kube-dns")],
+        );
         each(SPEC.id, Severity::High, &[map("patch", "coredns").account("shop", "web")]);
-        none(SPEC.id, &[map("get", "coredns"), map("patch", "other"), map("patch", "coredns").ns("shop"), map("update", "coredns").user("system:apiserver")]);
+        none(
+            SPEC.id,
+            &[
+                map("get", "coredns"),
+                map("patch", "other"),
+                map("patch", "coredns").ns("shop"),
+                map("update", "coredns").user("system:apiserver"),
+            ],
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use time::Duration;
 
-use super::window::bursts;
+use crate::audit::detect::window::bursts;
 use crate::audit::detect::{Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Verbs};
 
 pub struct Enumeration;
@@ -39,7 +39,8 @@ impl Detection for Enumeration {
             return;
         }
         let severity = if look.actor.is_account() { Severity::Medium } else { Severity::Low };
-        if look.verb(Verbs::CREATE) && matches!(look.resource(), "selfsubjectaccessreviews" | "selfsubjectrulesreviews") {
+        if look.verb(Verbs::CREATE) && matches!(look.resource(), "selfsubjectaccessreviews" | "selfsubjectrulesreviews")
+        {
             out.note_once(look, REVIEW, severity, look.resource(), "");
         } else if look.event.code == Some(403) && look.verb(Verbs::READ) && look.event.allowed() == Some(false) {
             // What is denied is told by `DeniedBurst` too; what it is one step less for here was the aim.
@@ -49,12 +50,8 @@ impl Detection for Enumeration {
     }
 
     fn judge(&self, facts: Vec<Fact>, around: &Around) -> Vec<Fact> {
-        let got_something: HashSet<&str> = around
-            .sessions
-            .iter()
-            .filter(|s| s.requests > s.denied + s.failed)
-            .map(|s| s.user.as_str())
-            .collect();
+        let got_something: HashSet<&str> =
+            around.sessions.iter().filter(|s| s.requests > s.denied + s.failed).map(|s| s.user.as_str()).collect();
         let (mut reviews, denied): (Vec<Fact>, Vec<Fact>) = facts.into_iter().partition(|f| f.mark == REVIEW);
         reviews.retain(|f| f.outcome != Outcome::Denied);
         for burst in bursts(denied, WINDOW, LEAST) {
@@ -76,9 +73,22 @@ mod tests {
     #[test]
     fn asking_for_ones_own_rights() {
         let review = line("create", "selfsubjectaccessreviews.authorization.k8s.io");
-        each(SPEC.id, Severity::Medium, &[review.clone().account("shop", "web"), line("create", "selfsubjectrulesreviews.authorization.k8s.io").account("shop", "web")]);
+        each(
+            SPEC.id,
+            Severity::Medium,
+            &[
+                review.clone().account("shop", "web"),
+                line("create", "selfsubjectrulesreviews.authorization.k8s.io").account("shop", "web"),
+            ],
+        );
         each(SPEC.id, Severity::Low, &[review.clone()]);
-        none(SPEC.id, &[review.controller("x-controller"), line("create", "subjectaccessreviews.authorization.k8s.io").account("shop", "web")]);
+        none(
+            SPEC.id,
+            &[
+                review.controller("x-controller"),
+                line("create", "subjectaccessreviews.authorization.k8s.io").account("shop", "web"),
+            ],
+        );
     }
 
     #[test]

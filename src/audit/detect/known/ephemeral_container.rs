@@ -55,8 +55,18 @@ mod tests {
         let plain = json!({"spec": {"ephemeralContainers": [{"name": "d", "image": "busybox"}]}});
         let root = json!({"spec": {"ephemeralContainers": [{"name": "d", "image": "x", "securityContext": {"privileged": true}}]}});
         let json_patch = json!([{"op": "add", "path": "/spec/ephemeralContainers/-", "value": {"image": "x", "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}}]);
-        each(SPEC.id, Severity::Medium, &[debug(plain), line("update", "pods/ephemeralcontainers").ns("shop").name("web-1")]);
+        each(
+            SPEC.id,
+            Severity::Medium,
+            &[debug(plain), line("update", "pods/ephemeralcontainers").ns("shop").name("web-1")],
+        );
         each(SPEC.id, Severity::High, &[debug(root), debug(json_patch)]);
-        none(SPEC.id, &[line("get", "pods/ephemeralcontainers").ns("shop").name("web-1"), line("patch", "pods").ns("shop").name("web-1")]);
+        none(
+            SPEC.id,
+            &[
+                line("get", "pods/ephemeralcontainers").ns("shop").name("web-1"),
+                line("patch", "pods").ns("shop").name("web-1"),
+            ],
+        );
     }
 }

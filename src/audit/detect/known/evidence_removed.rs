@@ -7,9 +7,36 @@ pub struct EvidenceRemoved;
 
 /// Parts of the names of what watches: loggers, runtime sensors, audit.
 const WATCHERS: &[&str] = &[
-    "falco", "tetragon", "tracee", "kubearmor", "sysdig", "datadog", "dynatrace", "fluent-bit", "fluentbit", "fluentd",
-    "filebeat", "auditbeat", "elastic-agent", "promtail", "loki", "vector", "alloy", "logging", "audit", "wazuh", "osquery",
-    "otel", "opentelemetry", "crowdstrike", "sentinel", "defender", "stackrox", "collector-sensor", "neuvector", "kubescape",
+    "falco",
+    "tetragon",
+    "tracee",
+    "kubearmor",
+    "sysdig",
+    "datadog",
+    "dynatrace",
+    "fluent-bit",
+    "fluentbit",
+    "fluentd",
+    "filebeat",
+    "auditbeat",
+    "elastic-agent",
+    "promtail",
+    "loki",
+    "vector",
+    "alloy",
+    "logging",
+    "audit",
+    "wazuh",
+    "osquery",
+    "otel",
+    "opentelemetry",
+    "crowdstrike",
+    "sentinel",
+    "defender",
+    "stackrox",
+    "collector-sensor",
+    "neuvector",
+    "kubescape",
 ];
 
 const SPEC: Spec = Spec {
@@ -86,7 +113,11 @@ mod tests {
     #[test]
     fn events_and_sensors() {
         let sensor = |verb| line(verb, "daemonsets.apps").ns("falco").name("falco");
-        each(SPEC.id, Severity::Medium, &[line("delete", "events").ns("shop").name("e"), line("delete", "configmaps").ns("falco").name("rules")]);
+        each(
+            SPEC.id,
+            Severity::Medium,
+            &[line("delete", "events").ns("shop").name("e"), line("delete", "configmaps").ns("falco").name("rules")],
+        );
         each(
             SPEC.id,
             Severity::High,
@@ -96,10 +127,17 @@ mod tests {
                 line("delete", "daemonsets.apps").ns("kube-system").name("fluent-bit"),
                 line("delete", "namespaces").name("falco"),
                 sensor("patch").body(json!({"spec": {"template": {"spec": {"nodeSelector": {"none": "here"}}}}})),
-                line("patch", "deployments.apps/scale").ns("logging").name("gateway").body(json!({"spec": {"replicas": 0}})),
+                line("patch", "deployments.apps/scale")
+                    .ns("logging")
+                    .name("gateway")
+                    .body(json!({"spec": {"replicas": 0}})),
             ],
         );
-        each(SPEC.id, Severity::Low, &[sensor("patch").body(json!({"spec": {"template": {"spec": {"containers": []}}}}))]);
+        each(
+            SPEC.id,
+            Severity::Low,
+            &[sensor("patch").body(json!({"spec": {"template": {"spec": {"containers": []}}}}))],
+        );
         none(
             SPEC.id,
             &[

@@ -56,10 +56,18 @@ mod tests {
         each(
             SPEC.id,
             Severity::Medium,
-            &[exec("get"), exec("create"), line("get", "pods/attach").ns("shop").name("web-1"), exec("get").account("shop", "web").denied()],
+            &[
+                exec("get"),
+                exec("create"),
+                line("get", "pods/attach").ns("shop").name("web-1"),
+                exec("get").account("shop", "web").denied(),
+            ],
         );
         each(SPEC.id, Severity::High, &[exec("get").account("shop", "web"), exec("create").ns("kube-system")]);
-        none(SPEC.id, &[line("get", "pods").ns("shop").name("web-1"), line("get", "pods/log").ns("shop").name("web-1")]);
+        none(
+            SPEC.id,
+            &[line("get", "pods").ns("shop").name("web-1"), line("get", "pods/log").ns("shop").name("web-1")],
+        );
         let found = findings(SPEC.id, &[exec("get")]);
         assert!(found[0].sentence.contains("`sh -c id; echo a b`"), "{}", found[0].sentence);
         let tried = findings(SPEC.id, &[exec("get").denied()]);

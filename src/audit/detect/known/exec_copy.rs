@@ -34,7 +34,8 @@ impl Detection for ExecCopy {
 }
 
 fn copies(command: &str) -> Option<Severity> {
-    let words: Vec<&str> = command.split(|c: char| c.is_whitespace() || ";|&'\"()".contains(c)).filter(|w| !w.is_empty()).collect();
+    let words: Vec<&str> =
+        command.split(|c: char| c.is_whitespace() || ";|&'\"()".contains(c)).filter(|w| !w.is_empty()).collect();
     let program = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
     for (i, word) in words.iter().enumerate() {
         let rest = &words[i + 1..];
@@ -67,9 +68,16 @@ mod tests {
         each(
             SPEC.id,
             Severity::Medium,
-            &[exec(&["tar", "cf", "-", "/data"]), exec(&["tar", "-xmf", "-", "-C", "/tmp"]), exec(&["sh", "-c", "pg_dump app | base64"])],
+            &[
+                exec(&["tar", "cf", "-", "/data"]),
+                exec(&["tar", "-xmf", "-", "-C", "/tmp"]),
+                exec(&["sh", "-c", "pg_dump app | base64"]),
+            ],
         );
         each(SPEC.id, Severity::Low, &[exec(&["cat", "/etc/hosts"])]);
-        none(SPEC.id, &[exec(&["tar", "--version"]), exec(&["sh"]), exec(&["ls", "/start"]), exec(&["tar", "tf", "/x.tar"])]);
+        none(
+            SPEC.id,
+            &[exec(&["tar", "--version"]), exec(&["sh"]), exec(&["ls", "/start"]), exec(&["tar", "tf", "/x.tar"])],
+        );
     }
 }

@@ -63,8 +63,30 @@ mod tests {
     fn by_kind_of_door() {
         let service = |verb, spec: Value| line(verb, "services").ns("shop").name("s").body(json!({"spec": spec}));
         let ingress = line("create", "ingresses.networking.k8s.io").ns("shop").name("i");
-        each(SPEC.id, Severity::Low, &[service("create", json!({"type": "NodePort"})), service("patch", json!({"type": "LoadBalancer"})), ingress.clone()]);
-        each(SPEC.id, Severity::Medium, &[service("patch", json!({"externalIPs": ["198.51.100.4"]})), ingress.account("shop", "web").pod("j", "p", "n")]);
-        none(SPEC.id, &[service("create", json!({"type": "ClusterIP"})), service("patch", json!({"externalIPs": []})), service("update", json!({"type": "LoadBalancer"})).controller("service-controller")]);
+        each(
+            SPEC.id,
+            Severity::Low,
+            &[
+                service("create", json!({"type": "NodePort"})),
+                service("patch", json!({"type": "LoadBalancer"})),
+                ingress.clone(),
+            ],
+        );
+        each(
+            SPEC.id,
+            Severity::Medium,
+            &[
+                service("patch", json!({"externalIPs": ["198.51.100.4"]})),
+                ingress.account("shop", "web").pod("j", "p", "n"),
+            ],
+        );
+        none(
+            SPEC.id,
+            &[
+                service("create", json!({"type": "ClusterIP"})),
+                service("patch", json!({"externalIPs": []})),
+                service("update", json!({"type": "LoadBalancer"})).controller("service-controller"),
+            ],
+        );
     }
 }

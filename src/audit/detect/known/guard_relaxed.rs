@@ -82,18 +82,52 @@ mod tests {
     #[test]
     fn policies_and_pod_security() {
         let policy = |verb, name: &str| line(verb, "networkpolicies.networking.k8s.io").ns("shop").name(name);
-        each(SPEC.id, Severity::Critical, &[policy("delete", "quell-quarantine-x"), policy("patch", "quell-quarantine-x")]);
-        each(SPEC.id, Severity::High, &[policy("delete", "deny").account("shop", "web"), policy("deletecollection", "").account("shop", "web")]);
-        each(SPEC.id, Severity::Medium, &[policy("delete", "deny"), line("delete", "ciliumnetworkpolicies.cilium.io").ns("shop").name("x")]);
-        each(SPEC.id, Severity::Low, &[policy("patch", "deny"), policy("delete", "quell-quarantine-x").agent("quell/0.1.0")]);
+        each(
+            SPEC.id,
+            Severity::Critical,
+            &[policy("delete", "quell-quarantine-x"), policy("patch", "quell-quarantine-x")],
+        );
+        each(
+            SPEC.id,
+            Severity::High,
+            &[policy("delete", "deny").account("shop", "web"), policy("deletecollection", "").account("shop", "web")],
+        );
+        each(
+            SPEC.id,
+            Severity::Medium,
+            &[policy("delete", "deny"), line("delete", "ciliumnetworkpolicies.cilium.io").ns("shop").name("x")],
+        );
+        each(
+            SPEC.id,
+            Severity::Low,
+            &[policy("patch", "deny"), policy("delete", "quell-quarantine-x").agent("quell/0.1.0")],
+        );
         none(SPEC.id, &[policy("create", "deny"), policy("delete", "deny").controller("namespace-controller")]);
 
-        let label = |verb, value: serde_json::Value| line(verb, "namespaces").name("shop").body(json!({"metadata": {"labels": {ENFORCE: value}}}));
+        let label = |verb, value: serde_json::Value| {
+            line(verb, "namespaces").name("shop").body(json!({"metadata": {"labels": {ENFORCE: value}}}))
+        };
         let json_patch = |op: &str| {
             line("patch", "namespaces").name("shop").body(json!([{"op": op, "path": "/metadata/labels/pod-security.kubernetes.io~1enforce", "value": "privileged"}]))
         };
-        each(SPEC.id, Severity::High, &[label("patch", json!("privileged")), label("patch", json!(null)), json_patch("replace"), json_patch("remove")]);
+        each(
+            SPEC.id,
+            Severity::High,
+            &[
+                label("patch", json!("privileged")),
+                label("patch", json!(null)),
+                json_patch("replace"),
+                json_patch("remove"),
+            ],
+        );
         each(SPEC.id, Severity::Low, &[label("create", json!("privileged"))]);
-        none(SPEC.id, &[label("patch", json!("restricted")), label("create", json!("baseline")), line("patch", "namespaces").body(json!({"metadata": {"labels": {"a": "b"}}}))]);
+        none(
+            SPEC.id,
+            &[
+                label("patch", json!("restricted")),
+                label("create", json!("baseline")),
+                line("patch", "namespaces").body(json!({"metadata": {"labels": {"a": "b"}}})),
+            ],
+        );
     }
 }

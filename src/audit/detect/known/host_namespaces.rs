@@ -52,7 +52,11 @@ mod tests {
     fn each_of_them() {
         let pod = |key: &str, value| line("create", "pods").ns("shop").body(json!({"spec": {key: value}}));
         let patch = json!([{"op": "add", "path": "/spec/template/spec/hostPID", "value": true}]);
-        each(SPEC.id, Severity::High, &[pod("hostPID", true), pod("hostIPC", true), line("patch", "daemonsets.apps").ns("shop").body(patch)]);
+        each(
+            SPEC.id,
+            Severity::High,
+            &[pod("hostPID", true), pod("hostIPC", true), line("patch", "daemonsets.apps").ns("shop").body(patch)],
+        );
         each(SPEC.id, Severity::Medium, &[pod("hostNetwork", true)]);
         none(SPEC.id, &[pod("hostPID", false), pod("hostPID", true).node("n1", "10.0.0.1"), pod("hostUsers", true)]);
     }

@@ -71,7 +71,9 @@ fn grade(path: &str) -> Option<Severity> {
         ["run" | "sys" | "dev" | "boot"] | ["var", "run"] => Some(Severity::High),
         ["var", "log", ..] => Some(Severity::Medium),
         _ if under(&["etc"]) || under(&["proc"]) || under(&["root"]) || under(&["home"]) => Some(Severity::High),
-        ["var", "lib", "kubelet" | "etcd" | "containerd" | "docker" | "containers" | "rancher" | "k0s", ..] => Some(Severity::High),
+        ["var", "lib", "kubelet" | "etcd" | "containerd" | "docker" | "containers" | "rancher" | "k0s", ..] => {
+            Some(Severity::High)
+        }
         ["run" | "sys", ..] | ["var", "run", ..] | ["usr", "bin" | "sbin" | "local", ..] => Some(Severity::Medium),
         _ => None,
     }
@@ -89,13 +91,32 @@ mod tests {
         let pod = |path: &str| {
             line("create", "pods").ns("shop").body(json!({"spec": {"volumes": [{"name": "a", "emptyDir": {}}, {"name": "h", "hostPath": {"path": path}}]}}))
         };
-        let high = ["/", "//", "/etc", "/etc/kubernetes/", "/proc", "/root/.ssh", "/var", "/var/run", "/var/lib/kubelet/pods", "/run/containerd/containerd.sock", "/var/run/docker.sock"];
+        let high = [
+            "/",
+            "//",
+            "/etc",
+            "/etc/kubernetes/",
+            "/proc",
+            "/root/.ssh",
+            "/var",
+            "/var/run",
+            "/var/lib/kubelet/pods",
+            "/run/containerd/containerd.sock",
+            "/var/run/docker.sock",
+        ];
         each(SPEC.id, Severity::High, &high.map(pod));
         each(SPEC.id, Severity::Medium, &[pod("/var/log"), pod("/run/systemd")]);
-        none(SPEC.id, &["/data", "/etc/localtime", "/etc/ssl/certs", "/mnt/disk1", "/opt/cni", "/variety", "/etcetera"].map(pod));
+        none(
+            SPEC.id,
+            &["/data", "/etc/localtime", "/etc/ssl/certs", "/mnt/disk1", "/opt/cni", "/variety", "/etcetera"].map(pod),
+        );
         none(SPEC.id, &[pod("/").node("n1", "10.0.0.1")]);
         let volume = |spec: Value| line("create", "persistentvolumes").body(json!({"spec": spec}));
-        each(SPEC.id, Severity::High, &[volume(json!({"hostPath": {"path": "/etc"}})), volume(json!({"local": {"path": "/root"}}))]);
+        each(
+            SPEC.id,
+            Severity::High,
+            &[volume(json!({"hostPath": {"path": "/etc"}})), volume(json!({"local": {"path": "/root"}}))],
+        );
         let patch = json!([{"op": "add", "path": "/spec/template/spec/volumes/-", "value": {"name": "x", "hostPath": {"path": "/"}}}]);
         each(SPEC.id, Severity::High, &[line("patch", "deployments.apps").ns("shop").name("w").body(patch)]);
     }

@@ -37,7 +37,9 @@ impl Detection for ImageNew {
     fn look(&self, look: &Look, out: &mut Out) {
         let specs = look.pod_specs();
         let system = is_system(look.namespace());
-        for image in specs.iter().flat_map(|s| containers(s)).map(|c| text(c, "/image")).filter(|i| !i.is_empty()).take(20) {
+        for image in
+            specs.iter().flat_map(|s| containers(s)).map(|c| text(c, "/image")).filter(|i| !i.is_empty()).take(20)
+        {
             let registry = registry(image);
             let severity = match (look.actor.is_own(), look.actor.is_account(), system) {
                 (true, ..) => Severity::Info,
@@ -68,7 +70,9 @@ impl Detection for ImageNew {
             return found;
         }
         let new = |f: &&Fact| {
-            f.severity > Severity::Info && !learned.contains(f.object.as_ref()) && known.get(f.object.as_ref()) == Some(&f.at)
+            f.severity > Severity::Info
+                && !learned.contains(f.object.as_ref())
+                && known.get(f.object.as_ref()) == Some(&f.at)
         };
         let first: Vec<Fact> = seen.iter().filter(new).cloned().collect();
         found.extend(first);
@@ -91,7 +95,10 @@ fn registry(image: &str) -> String {
 }
 
 fn shared(host: &str) -> bool {
-    matches!(host, "docker.io" | "index.docker.io" | "ghcr.io" | "quay.io" | "gcr.io" | "registry.gitlab.com" | "public.ecr.aws")
+    matches!(
+        host,
+        "docker.io" | "index.docker.io" | "ghcr.io" | "quay.io" | "gcr.io" | "registry.gitlab.com" | "public.ecr.aws"
+    )
 }
 
 fn tag(image: &str) -> Option<&str> {
@@ -106,7 +113,11 @@ mod tests {
     use crate::audit::detect::plant::{Line, each, line, none, severity};
 
     fn deploy(image: &str, at: i64) -> Line {
-        line("create", "deployments.apps").ns("shop").name("w").at(at).body(json!({"spec": {"template": {"spec": {"containers": [{"name": "a", "image": image}]}}}}))
+        line("create", "deployments.apps")
+            .ns("shop")
+            .name("w")
+            .at(at)
+            .body(json!({"spec": {"template": {"spec": {"containers": [{"name": "a", "image": image}]}}}}))
     }
 
     #[test]
@@ -114,8 +125,17 @@ mod tests {
         let old = deploy("registry.example:5000/team/app:1", 0);
         assert_eq!(severity(SPEC.id, &[old.clone(), deploy("registry.example:5000/other/x:2", 7200)]), None);
         assert_eq!(severity(SPEC.id, &[old.clone(), deploy("evil/miner", 7200)]), Some(Severity::Low));
-        assert_eq!(severity(SPEC.id, &[old.clone(), deploy("ghcr.io/evil/x", 7200).account("shop", "web")]), Some(Severity::Medium));
-        assert_eq!(severity(SPEC.id, &[old.clone(), deploy("evil/miner@sha256:0", 7200).ns("kube-system").account("shop", "web")]), Some(Severity::High));
+        assert_eq!(
+            severity(SPEC.id, &[old.clone(), deploy("ghcr.io/evil/x", 7200).account("shop", "web")]),
+            Some(Severity::Medium)
+        );
+        assert_eq!(
+            severity(
+                SPEC.id,
+                &[old.clone(), deploy("evil/miner@sha256:0", 7200).ns("kube-system").account("shop", "web")]
+            ),
+            Some(Severity::High)
+        );
         assert_eq!(severity(SPEC.id, &[old.clone(), deploy("evil/miner", 600)]), None, "too early to tell");
         assert_eq!(severity(SPEC.id, &[old, deploy("evil/miner", 7200).controller("replicaset-controller")]), None);
     }
@@ -125,7 +145,14 @@ mod tests {
         let system = |image: &str| deploy(image, 0).ns("kube-system");
         each(SPEC.id, Severity::Medium, &[system("x:latest"), system("registry.example/x")]);
         each(SPEC.id, Severity::Low, &[system("registry.example:5000/x:1")]);
-        none(SPEC.id, &[system("registry.example/x@sha256:00"), deploy("x:latest", 0), system("x").controller("daemon-set-controller")]);
+        none(
+            SPEC.id,
+            &[
+                system("registry.example/x@sha256:00"),
+                deploy("x:latest", 0),
+                system("x").controller("daemon-set-controller"),
+            ],
+        );
         assert_eq!(registry("localhost:5000/x:1"), "localhost:5000");
         assert_eq!((registry("nginx:1"), registry("team/app")), ("docker.io/library".into(), "docker.io/team".into()));
     }

@@ -61,7 +61,11 @@ mod tests {
             get.clone().impersonating("system:kube-controller-manager", &[]),
         ];
         each(SPEC.id, Severity::High, &strong);
-        each(SPEC.id, Severity::Low, &[get.clone().impersonating("joe", &[]), get.clone().impersonating("system:serviceaccount:shop:web", &[])]);
+        each(
+            SPEC.id,
+            Severity::Low,
+            &[get.clone().impersonating("joe", &[]), get.clone().impersonating("system:serviceaccount:shop:web", &[])],
+        );
         none(SPEC.id, &[get]);
         let found = findings(SPEC.id, &strong[1..2]);
         assert_eq!(found[0].subject.user, "jane@example.org");

@@ -2,8 +2,8 @@
 
 use time::Duration;
 
-use super::window::bursts;
 use crate::audit::detect::spec::CAP;
+use crate::audit::detect::window::bursts;
 use crate::audit::detect::{Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Verbs};
 
 pub struct MassDelete;
@@ -56,7 +56,12 @@ impl Detection for MassDelete {
         }
         let backup = matches!(
             look.resource(),
-            "backups" | "backupstoragelocations" | "backuprepositories" | "schedules" | "volumesnapshots" | "volumesnapshotcontents"
+            "backups"
+                | "backupstoragelocations"
+                | "backuprepositories"
+                | "schedules"
+                | "volumesnapshots"
+                | "volumesnapshotcontents"
         );
         // The backup tool clears away its own.
         let own_backup = backup && look.home().is_some_and(|home| home == look.namespace());
@@ -64,7 +69,13 @@ impl Detection for MassDelete {
             return;
         }
         if look.verb(Verbs::DELETE_ALL) {
-            out.note(look, GRAVE, if backup { Severity::High } else { Severity::Medium }, &look.what(), "all of a kind");
+            out.note(
+                look,
+                GRAVE,
+                if backup { Severity::High } else { Severity::Medium },
+                &look.what(),
+                "all of a kind",
+            );
         } else if backup {
             out.note(look, GRAVE, Severity::Medium, &look.what(), "a backup");
         } else {
@@ -109,12 +120,32 @@ mod tests {
         assert_eq!(severity(SPEC.id, &some("persistentvolumeclaims", 6)), Some(Severity::High));
         assert_eq!(severity(SPEC.id, &some("deployments.apps", 15)), Some(Severity::Critical));
         assert_eq!(severity(SPEC.id, &some("namespaces", 6)), Some(Severity::Critical));
-        let controller: Vec<Line> = some("deployments.apps", 15).into_iter().map(|l| l.controller("namespace-controller")).collect();
+        let controller: Vec<Line> =
+            some("deployments.apps", 15).into_iter().map(|l| l.controller("namespace-controller")).collect();
         assert_eq!(severity(SPEC.id, &controller), None);
-        let dry: Vec<Line> = some("namespaces", 15).into_iter().map(|l| l.uri("/api/v1/namespaces/x?dryRun=All")).collect();
+        let dry: Vec<Line> =
+            some("namespaces", 15).into_iter().map(|l| l.uri("/api/v1/namespaces/x?dryRun=All")).collect();
         assert_eq!(severity(SPEC.id, &dry), None);
-        each(SPEC.id, Severity::Medium, &[line("deletecollection", "secrets").ns("shop"), line("delete", "backups.velero.io").ns("velero").name("b")]);
-        each(SPEC.id, Severity::High, &[line("deletecollection", "volumesnapshots.snapshot.storage.k8s.io").ns("shop")]);
-        none(SPEC.id, &[line("delete", "backups.velero.io").ns("velero").name("b").account("velero", "velero"), delete("deployments.apps", 1), line("deletecollection", "pods").ns("shop")]);
+        each(
+            SPEC.id,
+            Severity::Medium,
+            &[
+                line("deletecollection", "secrets").ns("shop"),
+                line("delete", "backups.velero.io").ns("velero").name("b"),
+            ],
+        );
+        each(
+            SPEC.id,
+            Severity::High,
+            &[line("deletecollection", "volumesnapshots.snapshot.storage.k8s.io").ns("shop")],
+        );
+        none(
+            SPEC.id,
+            &[
+                line("delete", "backups.velero.io").ns("velero").name("b").account("velero", "velero"),
+                delete("deployments.apps", 1),
+                line("deletecollection", "pods").ns("shop"),
+            ],
+        );
     }
 }

@@ -39,7 +39,6 @@ mod system_namespace;
 mod token_elsewhere;
 mod token_request;
 mod token_secret;
-mod window;
 mod workload_by_account;
 mod workload_changed;
 

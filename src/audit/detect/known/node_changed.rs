@@ -22,7 +22,10 @@ const SPEC: Spec = Spec {
     says: "{who} [changed|tried to change] what a node is, {what}{notes}.",
     false_positives: "Autoscalers and administrators; a machine that is set up anew under its old name.",
     step: "See whether the machine is yours. What lures pods with Secrets onto a node gets their Secrets.",
-    on: On::Resources(&[("nodes", "", Verbs::WRITE.or(Verbs::DELETE)), ("nodes", "status", Verbs::UPDATE.or(Verbs::PATCH))]),
+    on: On::Resources(&[
+        ("nodes", "", Verbs::WRITE.or(Verbs::DELETE)),
+        ("nodes", "status", Verbs::UPDATE.or(Verbs::PATCH)),
+    ]),
     needs: &[Need::Bodies(&["nodes"])],
     cap: CAP,
 };
@@ -96,7 +99,9 @@ fn changed(look: &Look) -> Option<(Severity, String)> {
             return Some((grade, "taints removed".into()));
         }
         let label = body.pointer("/metadata/labels").and_then(Value::as_object)?.iter().find(|(key, _)| {
-            key.starts_with("node-role.kubernetes.io/") || key.contains("node-restriction.kubernetes.io/") || *key == "kubernetes.io/hostname"
+            key.starts_with("node-role.kubernetes.io/")
+                || key.contains("node-restriction.kubernetes.io/")
+                || *key == "kubernetes.io/hostname"
         });
         return label.map(|(key, _)| (grade, format!("label {}", key.chars().take(80).collect::<String>())));
     }
@@ -113,8 +118,16 @@ mod tests {
     #[test]
     fn made_changed_and_come_back() {
         let node = |verb| line(verb, "nodes").name("n2");
-        each(SPEC.id, Severity::High, &[node("patch").node("n1", "10.0.0.1"), line("patch", "nodes/status").name("n2").node("n1", "10.0.0.1")]);
-        each(SPEC.id, Severity::Medium, &[node("create"), node("patch").account("shop", "web").body(json!({"spec": {"taints": null}}))]);
+        each(
+            SPEC.id,
+            Severity::High,
+            &[node("patch").node("n1", "10.0.0.1"), line("patch", "nodes/status").name("n2").node("n1", "10.0.0.1")],
+        );
+        each(
+            SPEC.id,
+            Severity::Medium,
+            &[node("create"), node("patch").account("shop", "web").body(json!({"spec": {"taints": null}}))],
+        );
         each(
             SPEC.id,
             Severity::Low,

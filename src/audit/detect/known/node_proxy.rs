@@ -15,10 +15,7 @@ const SPEC: Spec = Spec {
     false_positives: "Monitoring of an old kind that reads metrics or pod lists through the proxy.",
     step: "Who may use nodes/proxy has a shell in every pod of that node, and what it runs there is in no audit log: take \
         the right away, then capture the node's pods.",
-    on: On::Resources(&[
-        ("nodes", "proxy", Verbs::ANY),
-        ("subjectaccessreviews", "", Verbs::CREATE),
-    ]),
+    on: On::Resources(&[("nodes", "proxy", Verbs::ANY), ("subjectaccessreviews", "", Verbs::CREATE)]),
     needs: &[Need::Bodies(&["subjectaccessreviews"])],
     cap: CAP,
 };
@@ -37,7 +34,9 @@ impl Detection for NodeProxy {
         }
         let path = proxied(&look.event.uri);
         let severity = match path.split('/').next().unwrap_or_default() {
-            "exec" | "run" | "attach" | "portForward" | "cri" | "checkpoint" | "containerLogs" | "logs" | "debug" => Severity::Critical,
+            "exec" | "run" | "attach" | "portForward" | "cri" | "checkpoint" | "containerLogs" | "logs" | "debug" => {
+                Severity::Critical
+            }
             "metrics" | "healthz" => return,
             "stats" if path.starts_with("stats/summary") => return,
             _ => Severity::High,
@@ -67,7 +66,14 @@ fn asked_by_kubelet(look: &Look, out: &mut Out) {
     let kubelet = look.user();
     let severity = if user == "system:anonymous" { Severity::Medium } else { Severity::High };
     let note = format!("directly, without the API server: its kubelet asked whether {user} may {}", of("verb"));
-    out.note_about(look, 1, severity, user, &format!("kubelet of {}", kubelet.trim_start_matches("system:node:")), &note);
+    out.note_about(
+        look,
+        1,
+        severity,
+        user,
+        &format!("kubelet of {}", kubelet.trim_start_matches("system:node:")),
+        &note,
+    );
 }
 
 /// What follows `/proxy/`.
@@ -85,14 +91,30 @@ mod tests {
 
     #[test]
     fn a_shell_metrics_and_the_way_around_the_api_server() {
-        let proxy = |verb, path: &str| line(verb, "nodes/proxy").name("n1").uri(&format!("/api/v1/nodes/n1/proxy/{path}"));
+        let proxy =
+            |verb, path: &str| line(verb, "nodes/proxy").name("n1").uri(&format!("/api/v1/nodes/n1/proxy/{path}"));
         each(
             SPEC.id,
             Severity::Critical,
-            &[proxy("create", "run/shop/web-1/app?cmd=id"), proxy("get", "exec/shop/web-1/app?command=sh"), proxy("get", "logs/")],
+            &[
+                proxy("create", "run/shop/web-1/app?cmd=id"),
+                proxy("get", "exec/shop/web-1/app?command=sh"),
+                proxy("get", "logs/"),
+            ],
         );
-        each(SPEC.id, Severity::High, &[proxy("get", "pods"), proxy("get", "configz"), proxy("get", "").account("mon", "prom")]);
-        none(SPEC.id, &[proxy("get", "metrics/cadvisor").account("mon", "prom"), proxy("get", "stats/summary"), proxy("get", "healthz")]);
+        each(
+            SPEC.id,
+            Severity::High,
+            &[proxy("get", "pods"), proxy("get", "configz"), proxy("get", "").account("mon", "prom")],
+        );
+        none(
+            SPEC.id,
+            &[
+                proxy("get", "metrics/cadvisor").account("mon", "prom"),
+                proxy("get", "stats/summary"),
+                proxy("get", "healthz"),
+            ],
+        );
 
         let review = |user: &str, sub: &str| {
             line("create", "subjectaccessreviews.authorization.k8s.io").node("n1", "10.0.0.1").body(json!({
@@ -104,7 +126,11 @@ mod tests {
         assert_eq!(findings(SPEC.id, &[direct])[0].subject.user, "system:serviceaccount:shop:web");
         none(
             SPEC.id,
-            &[review("kube-apiserver-kubelet-client", "proxy"), review("system:serviceaccount:mon:prom", "metrics"), review("x", "proxy").user("someone")],
+            &[
+                review("kube-apiserver-kubelet-client", "proxy"),
+                review("system:serviceaccount:mon:prom", "metrics"),
+                review("x", "proxy").user("someone"),
+            ],
         );
     }
 }

@@ -41,7 +41,14 @@ mod tests {
     #[test]
     fn every_verb() {
         let proxy = |verb, kind: &str| line(verb, &format!("{kind}/proxy")).ns("shop").name("web:80");
-        each(SPEC.id, Severity::Medium, &[proxy("get", "pods"), proxy("create", "services"), proxy("delete", "services")]);
-        none(SPEC.id, &[line("get", "services").ns("shop").name("web"), proxy("get", "services").user("system:apiserver")]);
+        each(
+            SPEC.id,
+            Severity::Medium,
+            &[proxy("get", "pods"), proxy("create", "services"), proxy("delete", "services")],
+        );
+        none(
+            SPEC.id,
+            &[line("get", "services").ns("shop").name("web"), proxy("get", "services").user("system:apiserver")],
+        );
     }
 }

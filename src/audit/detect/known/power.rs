@@ -92,13 +92,23 @@ fn rule(rule: &Value) -> Option<(Severity, String)> {
     }
     let core = group("");
     let found = [
-        (resource("nodes/proxy") && core && verb(&["get", "create"]), Severity::High, "nodes/proxy: a shell in every pod of a node"),
+        (
+            resource("nodes/proxy") && core && verb(&["get", "create"]),
+            Severity::High,
+            "nodes/proxy: a shell in every pod of a node",
+        ),
         (resource("serviceaccounts/token") && core && verb(&["create"]), Severity::High, "tokens of service accounts"),
         (resource("pods/exec") && core && verb(&["get", "create"]), Severity::Medium, "commands in pods"),
-        (resource("pods/ephemeralcontainers") && core && verb(&["update", "patch"]), Severity::Medium, "containers in running pods"),
+        (
+            resource("pods/ephemeralcontainers") && core && verb(&["update", "patch"]),
+            Severity::Medium,
+            "containers in running pods",
+        ),
         (resource("secrets") && core && verb(&["get", "list", "watch"]), Severity::Medium, "reading Secrets"),
         (
-            (resource("clusterrolebindings") || resource("rolebindings")) && group("rbac.authorization.k8s.io") && verb(&["create", "update", "patch"]),
+            (resource("clusterrolebindings") || resource("rolebindings"))
+                && group("rbac.authorization.k8s.io")
+                && verb(&["create", "update", "patch"]),
             Severity::Medium,
             "writing role bindings",
         ),
@@ -110,7 +120,9 @@ fn rule(rule: &Value) -> Option<(Severity, String)> {
             "writing admission webhooks",
         ),
         (
-            resource("certificatesigningrequests/approval") && group("certificates.k8s.io") && verb(&["update", "patch"]),
+            resource("certificatesigningrequests/approval")
+                && group("certificates.k8s.io")
+                && verb(&["update", "patch"]),
             Severity::Medium,
             "approving certificates",
         ),

@@ -33,8 +33,11 @@ impl Detection for Privileged {
             return;
         }
         let found = look.pod_specs().into_iter().flat_map(|spec| {
-            let host = spec.pointer("/securityContext/windowsOptions/hostProcess").and_then(Value::as_bool) == Some(true);
-            containers(spec).filter_map(grade).chain(host.then(|| (Severity::High, "a process of the Windows host".into())))
+            let host =
+                spec.pointer("/securityContext/windowsOptions/hostProcess").and_then(Value::as_bool) == Some(true);
+            containers(spec)
+                .filter_map(grade)
+                .chain(host.then(|| (Severity::High, "a process of the Windows host".into())))
         });
         if let Some((severity, note)) = found.max() {
             out.hit(look, severity, &note);
@@ -90,12 +93,25 @@ mod tests {
     fn in_every_template_by_every_verb() {
         let with = |context: Value| json!({"containers": [{"name": "a"}, {"name": "b", "securityContext": context}]});
         each(SPEC.id, Severity::High, &everywhere(&with(json!({"privileged": true}))));
-        each(SPEC.id, Severity::High, &everywhere(&json!({"initContainers": [{"securityContext": {"capabilities": {"add": ["CAP_SYS_ADMIN"]}}}]})));
+        each(
+            SPEC.id,
+            Severity::High,
+            &everywhere(
+                &json!({"initContainers": [{"securityContext": {"capabilities": {"add": ["CAP_SYS_ADMIN"]}}}]}),
+            ),
+        );
         each(SPEC.id, Severity::Medium, &everywhere(&with(json!({"capabilities": {"add": ["NET_ADMIN"]}}))));
         each(SPEC.id, Severity::Low, &everywhere(&with(json!({"allowPrivilegeEscalation": true}))));
-        none(SPEC.id, &everywhere(&with(json!({"privileged": false, "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}}))));
-        let of_controller: Vec<Line> =
-            everywhere(&with(json!({"privileged": true}))).into_iter().map(|l| l.controller("daemon-set-controller")).collect();
+        none(
+            SPEC.id,
+            &everywhere(&with(
+                json!({"privileged": false, "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}}),
+            )),
+        );
+        let of_controller: Vec<Line> = everywhere(&with(json!({"privileged": true})))
+            .into_iter()
+            .map(|l| l.controller("daemon-set-controller"))
+            .collect();
         none(SPEC.id, &of_controller);
     }
 

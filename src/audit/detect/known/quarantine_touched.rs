@@ -62,7 +62,9 @@ impl Detection for QuarantineTouched {
             });
         let ours = match look.resource() {
             "networkpolicies" => name.starts_with("quell-quarantine-"),
-            "leases" => name.strip_prefix("quell-").is_some_and(|r| r.len() == 16 && r.bytes().all(|b| b.is_ascii_hexdigit())),
+            "leases" => {
+                name.strip_prefix("quell-").is_some_and(|r| r.len() == 16 && r.bytes().all(|b| b.is_ascii_hexdigit()))
+            }
             "namespaces" => name == NAMESPACE,
             _ => look.namespace() == NAMESPACE || marked || unmarked,
         };
@@ -71,12 +73,27 @@ impl Detection for QuarantineTouched {
         }
         if by_quell && ours {
             let mark = if look.verb(Verbs::CREATE) || marked { QUELL_MADE } else { QUELL };
-            out.note(look, mark, Severity::Medium, &look.what(), "by the agent of quell, but by somebody who made none of it in this log");
+            out.note(
+                look,
+                mark,
+                Severity::Medium,
+                &look.what(),
+                "by the agent of quell, but by somebody who made none of it in this log",
+            );
         } else if ours && look.sub() != "exec" {
             let lease = look.resource() == "leases";
             let severity = if lease { Severity::High } else { Severity::Critical };
-            out.note(look, OTHER, severity, &look.what(), if unmarked { "its label taken off" } else { &look.event.verb });
-        } else if look.resource() == "pods" && !look.verb(Verbs::CREATE.or(Verbs::GET)) || look.sub() == "eviction" || look.sub() == "exec" {
+            out.note(
+                look,
+                OTHER,
+                severity,
+                &look.what(),
+                if unmarked { "its label taken off" } else { &look.event.verb },
+            );
+        } else if look.resource() == "pods" && !look.verb(Verbs::CREATE.or(Verbs::GET))
+            || look.sub() == "eviction"
+            || look.sub() == "exec"
+        {
             if !by_quell {
                 let verb = if look.sub().is_empty() { look.event.verb.as_ref() } else { look.sub() };
                 out.note(look, POD, Severity::High, &format!("{}/{name}", look.namespace()), verb);
@@ -85,8 +102,11 @@ impl Detection for QuarantineTouched {
     }
 
     fn judge(&self, facts: Vec<Fact>, _around: &Around) -> Vec<Fact> {
-        let responders: BTreeSet<Subject> =
-            facts.iter().filter(|f| f.mark == QUELL_MADE && f.outcome == Outcome::Done).map(|f| f.subject.as_ref().clone()).collect();
+        let responders: BTreeSet<Subject> = facts
+            .iter()
+            .filter(|f| f.mark == QUELL_MADE && f.outcome == Outcome::Done)
+            .map(|f| f.subject.as_ref().clone())
+            .collect();
         let mut held: HashSet<String> = HashSet::new();
         let mut found = Vec::new();
         for mut fact in facts {
@@ -132,10 +152,24 @@ mod tests {
     #[test]
     fn by_anybody_but_the_responders() {
         let policy = |verb| line(verb, "networkpolicies.networking.k8s.io").ns("shop").name("quell-quarantine-7");
-        let unlabel = line("patch", "pods").ns("shop").name("web-1").body(json!({"metadata": {"labels": {"quell.dev/quarantine": null}}}));
-        let json_patch = line("patch", "pods").ns("shop").name("web-1").body(json!([{"op": "remove", "path": "/metadata/labels/quell.dev~1quarantine"}]));
-        each(SPEC.id, Severity::Critical, &[policy("delete"), policy("patch"), unlabel, json_patch, line("delete", "pods").ns(NAMESPACE).name("c")]);
-        each(SPEC.id, Severity::High, &[line("delete", "leases.coordination.k8s.io").ns("shop").name("quell-0123456789abcdef")]);
+        let unlabel = line("patch", "pods")
+            .ns("shop")
+            .name("web-1")
+            .body(json!({"metadata": {"labels": {"quell.dev/quarantine": null}}}));
+        let json_patch = line("patch", "pods")
+            .ns("shop")
+            .name("web-1")
+            .body(json!([{"op": "remove", "path": "/metadata/labels/quell.dev~1quarantine"}]));
+        each(
+            SPEC.id,
+            Severity::Critical,
+            &[policy("delete"), policy("patch"), unlabel, json_patch, line("delete", "pods").ns(NAMESPACE).name("c")],
+        );
+        each(
+            SPEC.id,
+            Severity::High,
+            &[line("delete", "leases.coordination.k8s.io").ns("shop").name("quell-0123456789abcdef")],
+        );
         none(
             SPEC.id,
             &[
@@ -147,17 +181,29 @@ mod tests {
         );
         let made = quell(policy("create"));
         assert_eq!(severity(SPEC.id, &[made.clone(), quell(policy("delete")).at(9)]), None);
-        assert_eq!(severity(SPEC.id, &[made.clone(), quell(policy("delete")).user("eve").at(9)]), Some(Severity::High), "the agent is only a word");
+        assert_eq!(
+            severity(SPEC.id, &[made.clone(), quell(policy("delete")).user("eve").at(9)]),
+            Some(Severity::High),
+            "the agent is only a word"
+        );
         assert_eq!(severity(SPEC.id, &[made.clone(), policy("delete").user("responder").at(9)]), Some(Severity::Low));
         assert_eq!(severity(SPEC.id, &[made, policy("delete").user("eve").at(9)]), Some(Severity::Critical));
     }
 
     #[test]
     fn a_pod_that_is_held() {
-        let hold = quell(line("patch", "pods").ns("shop").name("web-1").body(json!({"metadata": {"labels": {"quell.dev/quarantine": "7"}}})));
+        let hold = quell(
+            line("patch", "pods")
+                .ns("shop")
+                .name("web-1")
+                .body(json!({"metadata": {"labels": {"quell.dev/quarantine": "7"}}})),
+        );
         let delete = line("delete", "pods").ns("shop").name("web-1").at(60);
         assert_eq!(severity(SPEC.id, &[hold.clone(), delete.clone()]), Some(Severity::High));
-        assert_eq!(severity(SPEC.id, &[hold.clone(), line("create", "pods/eviction").ns("shop").name("web-1").at(60)]), Some(Severity::High));
+        assert_eq!(
+            severity(SPEC.id, &[hold.clone(), line("create", "pods/eviction").ns("shop").name("web-1").at(60)]),
+            Some(Severity::High)
+        );
         assert_eq!(severity(SPEC.id, &[hold.clone(), delete.clone().name("web-2")]), None);
         assert_eq!(severity(SPEC.id, &[hold.clone(), delete.clone().at(-60)]), None);
         assert_eq!(severity(SPEC.id, &[hold, quell(delete)]), None);

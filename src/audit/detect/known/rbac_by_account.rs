@@ -46,7 +46,14 @@ mod tests {
     #[test]
     fn accounts_but_those_of_the_controller_manager() {
         let role = |verb, kind: &str| line(verb, &format!("{kind}.rbac.authorization.k8s.io")).name("x");
-        each(SPEC.id, Severity::High, &[role("create", "clusterrolebindings").account("shop", "web"), role("delete", "clusterroles").account("kube-system", "x")]);
+        each(
+            SPEC.id,
+            Severity::High,
+            &[
+                role("create", "clusterrolebindings").account("shop", "web"),
+                role("delete", "clusterroles").account("kube-system", "x"),
+            ],
+        );
         each(SPEC.id, Severity::Medium, &[role("patch", "roles").ns("shop").account("shop", "web")]);
         none(
             SPEC.id,

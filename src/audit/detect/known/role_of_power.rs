@@ -35,7 +35,9 @@ impl Detection for RoleOfPower {
             text(body, &format!("/metadata/labels/rbac.authorization.k8s.io~1aggregate-to-{role}")) == "true"
         });
         match into {
-            Some(role) if severity > Severity::Low => out.hit(look, Severity::High, &format!("{what}, for everybody who is {role}")),
+            Some(role) if severity > Severity::Low => {
+                out.hit(look, Severity::High, &format!("{what}, for everybody who is {role}"))
+            }
             _ => out.hit(look, severity, &what),
         }
     }
@@ -83,7 +85,11 @@ mod tests {
         one["resourceNames"] = json!(["tls"]);
         each(SPEC.id, Severity::Low, &[role("roles", "create", one)]);
         let patch = json!([{"op": "add", "path": "/rules/-", "value": rule("", "pods/exec", "create")}]);
-        each(SPEC.id, Severity::Medium, &[line("patch", "roles.rbac.authorization.k8s.io").ns("a").name("r").body(patch)]);
+        each(
+            SPEC.id,
+            Severity::Medium,
+            &[line("patch", "roles.rbac.authorization.k8s.io").ns("a").name("r").body(patch)],
+        );
         none(
             SPEC.id,
             &[

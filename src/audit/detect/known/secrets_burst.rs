@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use time::Duration;
 
-use super::window::bursts;
-use crate::audit::detect::{Actor, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Subject, Verbs};
+use crate::audit::detect::window::bursts;
+use crate::audit::detect::{
+    Actor, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Subject, Verbs,
+};
 
 pub struct SecretsBurst;
 
@@ -53,9 +55,9 @@ impl Detection for SecretsBurst {
         }
         // Who writes a Secret knows what is in it.
         let known = |f: &Fact| {
-            written.get(&(f.subject.as_ref().clone(), f.object.to_string())).is_some_and(|times| {
-                times.iter().any(|at| *at >= f.at && *at - f.at < Duration::minutes(2))
-            })
+            written
+                .get(&(f.subject.as_ref().clone(), f.object.to_string()))
+                .is_some_and(|times| times.iter().any(|at| *at >= f.at && *at - f.at < Duration::minutes(2)))
         };
         let read = |f: &Fact| f.mark == READ && matches!(f.outcome, Outcome::Done | Outcome::Unknown);
         let reads: Vec<Fact> = facts.iter().filter(|f| read(f) && !known(f)).cloned().collect();
@@ -107,7 +109,9 @@ mod tests {
     #[test]
     fn applying_a_manifest_is_not_stealing() {
         let apply: Vec<Line> = (0..4)
-            .flat_map(|n| [get(n, n as i64), line("patch", "secrets").ns("shop").name(&format!("s{n}")).at(n as i64 + 1)])
+            .flat_map(|n| {
+                [get(n, n as i64), line("patch", "secrets").ns("shop").name(&format!("s{n}")).at(n as i64 + 1)]
+            })
             .collect();
         assert_eq!(severity(SPEC.id, &apply), None);
         let unchanged: Vec<Line> = (0..4).map(|n| get(n, n as i64)).collect();

@@ -59,7 +59,12 @@ mod tests {
         each(SPEC.id, Severity::Low, &[web.clone().ns("shop").uri("/x?resourceVersion=0")]);
         none(
             SPEC.id,
-            &[web.ns("payments"), list.clone().ns("shop"), list.clone().ns("kube-system").account("kube-system", "dns"), list],
+            &[
+                web.ns("payments"),
+                list.clone().ns("shop"),
+                list.clone().ns("kube-system").account("kube-system", "dns"),
+                list,
+            ],
         );
     }
 }

@@ -47,8 +47,7 @@ pub fn informer(look: &Look) -> bool {
     look.actor.is_account()
         && !scripting(agent)
         && !agent.starts_with("kubectl/")
-        && (look.verb(Verbs::WATCH)
-            || look.event.query().iter().any(|(k, v)| k == "resourceVersion" && !v.is_empty()))
+        && (look.verb(Verbs::WATCH) || look.event.query().iter().any(|(k, v)| k == "resourceVersion" && !v.is_empty()))
 }
 
 /// What `helm list` asks for.

@@ -48,10 +48,36 @@ impl Detection for SystemNamespace {
 /// The account of one of the controller manager's loops: no pod needs it.
 fn borrowed(account: &str) -> bool {
     const LOOPS: &[&str] = &[
-        "attachdetach", "certificate", "clusterrole-aggregation", "cronjob", "daemon-set", "deployment", "disruption",
-        "endpoint", "endpointslice", "endpointslicemirroring", "ephemeral-volume", "expand", "job", "legacy-service-account-token-cleaner",
-        "namespace", "node", "persistent-volume-binder", "pod-garbage-collector", "pv-protection", "pvc-protection", "replicaset",
-        "replication", "resourcequota", "root-ca-cert-publisher", "route", "service-account", "service", "statefulset", "ttl-after-finished", "ttl",
+        "attachdetach",
+        "certificate",
+        "clusterrole-aggregation",
+        "cronjob",
+        "daemon-set",
+        "deployment",
+        "disruption",
+        "endpoint",
+        "endpointslice",
+        "endpointslicemirroring",
+        "ephemeral-volume",
+        "expand",
+        "job",
+        "legacy-service-account-token-cleaner",
+        "namespace",
+        "node",
+        "persistent-volume-binder",
+        "pod-garbage-collector",
+        "pv-protection",
+        "pvc-protection",
+        "replicaset",
+        "replication",
+        "resourcequota",
+        "root-ca-cert-publisher",
+        "route",
+        "service-account",
+        "service",
+        "statefulset",
+        "ttl-after-finished",
+        "ttl",
     ];
     account == "generic-garbage-collector"
         || account == "horizontal-pod-autoscaler"
@@ -67,9 +93,13 @@ mod tests {
 
     #[test]
     fn pods_templates_and_borrowed_accounts() {
-        let pod = line("create", "pods").ns("kube-system").body(json!({"metadata": {"name": "kube-proxy-x"}, "spec": {}}));
+        let pod =
+            line("create", "pods").ns("kube-system").body(json!({"metadata": {"name": "kube-proxy-x"}, "spec": {}}));
         let with = |account: &str| {
-            line("patch", "deployments.apps").ns("kube-system").name("d").body(json!({"spec": {"template": {"spec": {"serviceAccountName": account}}}}))
+            line("patch", "deployments.apps")
+                .ns("kube-system")
+                .name("d")
+                .body(json!({"spec": {"template": {"spec": {"serviceAccountName": account}}}}))
         };
         each(SPEC.id, Severity::Medium, &[pod.clone(), pod.clone().ns("kube-public")]);
         each(SPEC.id, Severity::High, &[pod.clone().account("shop", "web"), with("daemon-set-controller")]);

@@ -1,7 +1,7 @@
 //! A token where it does not belong.
 
-use crate::audit::detect::tokens;
 use crate::audit::detect::spec::CAP;
+use crate::audit::detect::tokens;
 use crate::audit::detect::{Around, Detection, Fact, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct TokenElsewhere;
@@ -46,7 +46,9 @@ mod tests {
     }
 
     fn kubelets() -> Vec<Line> {
-        [("n1", "10.0.0.1"), ("n2", "10.0.0.2")].map(|(n, ip)| line("get", "pods").ns("shop").name("p").node(n, ip)).to_vec()
+        [("n1", "10.0.0.1"), ("n2", "10.0.0.2")]
+            .map(|(n, ip)| line("get", "pods").ns("shop").name("p").node(n, ip))
+            .to_vec()
     }
 
     fn with(lines: &[Line]) -> Option<Severity> {
@@ -60,7 +62,11 @@ mod tests {
         assert_eq!(with(&[call(0), call(5).ip("10.0.0.2"), call(50)]), Some(Severity::High), "another node's");
         assert_eq!(with(&[call(0), call(5).ip("203.0.113.9"), call(50)]), Some(Severity::High), "the internet");
         assert_eq!(with(&[call(0), call(5).ip("10.244.3.3"), call(50)]), Some(Severity::Medium), "another pod's");
-        assert_eq!(with(&[call(0), call(5).ip("10.244.3.3"), call(50).ip("10.244.3.3")]), Some(Severity::Low), "the pod's new one");
+        assert_eq!(
+            with(&[call(0), call(5).ip("10.244.3.3"), call(50).ip("10.244.3.3")]),
+            Some(Severity::Low),
+            "the pod's new one"
+        );
         assert_eq!(with(&[call(0), call(5).ip("fd00::9"), call(50)]), None, "its address of the other family");
         let rotated = call(3700).pod("two", "web-1", "n1").ip("203.0.113.9");
         assert_eq!(with(&[call(0), rotated, call(3800)]), Some(Severity::High), "a later token of the same pod");
@@ -88,9 +94,15 @@ mod tests {
         let found = report(&late);
         let session = found.sessions.iter().find(|s| s.id == "JTI=one").unwrap();
         assert_eq!(session.remarks, ["the token of pod shop/web-1 after the pod had ended"]);
-        assert_eq!(with(&[call(0), asked.clone(), call(150)]), Some(Severity::High), "without the kubelet's word: grace and some");
+        assert_eq!(
+            with(&[call(0), asked.clone(), call(150)]),
+            Some(Severity::High),
+            "without the kubelet's word: grace and some"
+        );
         assert_eq!(with(&[call(0), asked.clone(), call(135)]), None);
-        let next = call(200).pod("two", "web-1", "n1").set("/user/extra/authentication.kubernetes.io~1pod-uid", serde_json::json!(["other"]));
+        let next = call(200)
+            .pod("two", "web-1", "n1")
+            .set("/user/extra/authentication.kubernetes.io~1pod-uid", serde_json::json!(["other"]));
         assert_eq!(with(&[call(0), asked.clone(), gone, next]), None, "a new pod of the same name");
         assert_eq!(with(&[call(0), asked.denied(), call(150)]), None);
     }
@@ -99,12 +111,23 @@ mod tests {
     fn tokens_that_are_bound_to_no_pod() {
         let outside = line("get", "pods").account("kube-system", "coredns").ip("203.0.113.9");
         assert_eq!(with(&[outside.clone()]), Some(Severity::High));
-        none(SPEC.id, &[outside.clone().ip("10.1.1.1"), outside.account("shop", "ci").ip("203.0.113.9"), line("get", "pods").ip("203.0.113.9")]);
+        none(
+            SPEC.id,
+            &[
+                outside.clone().ip("10.1.1.1"),
+                outside.account("shop", "ci").ip("203.0.113.9"),
+                line("get", "pods").ip("203.0.113.9"),
+            ],
+        );
     }
 
     #[test]
     fn a_token_is_followed_from_its_issuance() {
-        let issue = line("create", "serviceaccounts/token").ns("shop").name("web").node("n1", "10.0.0.1").set("/annotations/authentication.kubernetes.io~1issued-credential-id", "JTI=one");
+        let issue = line("create", "serviceaccounts/token")
+            .ns("shop")
+            .name("web")
+            .node("n1", "10.0.0.1")
+            .set("/annotations/authentication.kubernetes.io~1issued-credential-id", "JTI=one");
         let report = report(&[issue, call(10)]);
         let session = report.sessions.iter().find(|s| s.id == "JTI=one").unwrap();
         let issued = session.issued.as_ref().unwrap();

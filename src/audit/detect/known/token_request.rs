@@ -33,7 +33,8 @@ impl Detection for TokenRequest {
         if look.actor.is_own() {
             return;
         }
-        let seconds = [look.body(), look.answer()].into_iter().find_map(|b| b.pointer("/spec/expirationSeconds")?.as_i64());
+        let seconds =
+            [look.body(), look.answer()].into_iter().find_map(|b| b.pointer("/spec/expirationSeconds")?.as_i64());
         let own = look.event.user.service_account() == Some((look.namespace(), look.event.name()));
         let (severity, note) = match seconds {
             _ if is_system(look.namespace()) && !own => (Severity::High, "an account of the cluster's own".to_owned()),
@@ -56,7 +57,11 @@ mod tests {
     #[test]
     fn kubelets_and_controllers_may() {
         let token = line("create", "serviceaccounts/token").ns("shop").name("web");
-        each(SPEC.id, Severity::Medium, &[token.clone(), token.clone().account("shop", "other")]);
+        each(
+            SPEC.id,
+            Severity::Medium,
+            &[token.clone(), token.clone().account("shop", "other"), token.clone().user("system:node:n1")],
+        );
         each(
             SPEC.id,
             Severity::High,
@@ -64,13 +69,16 @@ mod tests {
                 token.clone().ns("kube-system").name("coredns"),
                 token.clone().body(json!({"spec": {"expirationSeconds": 31_536_000}})),
                 token.clone().account("shop", "other").pod("j", "p", "n1"),
-                token.clone().user("system:node:n1"),
             ],
         );
         each(SPEC.id, Severity::Low, &[token.clone().account("shop", "web")]);
         none(
             SPEC.id,
-            &[token.clone().node("n1", "10.0.0.1"), token.user("system:kube-controller-manager"), line("create", "serviceaccounts").ns("shop")],
+            &[
+                token.clone().node("n1", "10.0.0.1"),
+                token.user("system:kube-controller-manager"),
+                line("create", "serviceaccounts").ns("shop"),
+            ],
         );
     }
 }

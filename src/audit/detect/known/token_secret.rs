@@ -30,7 +30,8 @@ impl Detection for TokenSecret {
             return;
         }
         let account = text(look.body(), "/metadata/annotations/kubernetes.io~1service-account.name");
-        let severity = if is_system(look.namespace()) || look.actor.is_account() { Severity::High } else { Severity::Medium };
+        let severity =
+            if is_system(look.namespace()) || look.actor.is_account() { Severity::High } else { Severity::Medium };
         out.hit(look, severity, &format!("for the account {}", if account.is_empty() { "unknown" } else { account }));
     }
 }
@@ -40,14 +41,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::audit::detect::plant::{each, findings, line, none, report};
     use crate::audit::detect::Blindness;
+    use crate::audit::detect::plant::{each, findings, line, none, report};
 
     #[test]
     fn by_its_type_and_blind_without_bodies() {
-        let body = |kind: &str| {
-            json!({"metadata": {"name": "t", "annotations": {"kubernetes.io/service-account.name": "web"}}, "type": kind})
-        };
+        let body = |kind: &str| json!({"metadata": {"name": "t", "annotations": {"kubernetes.io/service-account.name": "web"}}, "type": kind});
         let make = line("create", "secrets").ns("shop");
         let token = make.clone().body(body("kubernetes.io/service-account-token"));
         each(SPEC.id, Severity::Medium, &[token.clone()]);

@@ -18,11 +18,7 @@ const SPEC: Spec = Spec {
     false_positives: "Operators and deployment tools. Who has done so for six hours and ten times in this log counts as usual \
         and is told as low, as people are.",
     step: "See what it runs: a DaemonSet reaches every node, a CronJob comes back after the pod is gone.",
-    on: On::Resources(&[
-        ("daemonsets", "", Verbs::WRITE),
-        ("jobs", "", Verbs::WRITE),
-        ("cronjobs", "", Verbs::WRITE),
-    ]),
+    on: On::Resources(&[("daemonsets", "", Verbs::WRITE), ("jobs", "", Verbs::WRITE), ("cronjobs", "", Verbs::WRITE)]),
     needs: &[Need::Writes(&["daemonsets", "jobs", "cronjobs"])],
     cap: CAP,
 };
@@ -65,17 +61,32 @@ mod tests {
     #[test]
     fn accounts_rather_than_people_and_controllers() {
         let make = line("create", "daemonsets.apps").ns("shop").name("d");
-        each(SPEC.id, Severity::Medium, &[make.clone().account("shop", "web"), line("patch", "cronjobs.batch").ns("shop").account("shop", "web")]);
+        each(
+            SPEC.id,
+            Severity::Medium,
+            &[make.clone().account("shop", "web"), line("patch", "cronjobs.batch").ns("shop").account("shop", "web")],
+        );
         each(SPEC.id, Severity::Low, &[make.clone()]);
-        none(SPEC.id, &[line("create", "jobs.batch").ns("shop").controller("cronjob-controller"), line("update", "daemonsets.apps/status").account("a", "b")]);
+        none(
+            SPEC.id,
+            &[
+                line("create", "jobs.batch").ns("shop").controller("cronjob-controller"),
+                line("update", "daemonsets.apps/status").account("a", "b"),
+            ],
+        );
     }
 
     #[test]
     fn what_it_always_does_is_told_apart() {
-        let job = |n: i64| line("create", "jobs.batch").ns("ci").name(&format!("j{n}")).account("ci", "runner").at(n * 3600);
+        let job =
+            |n: i64| line("create", "jobs.batch").ns("ci").name(&format!("j{n}")).account("ci", "runner").at(n * 3600);
         let lines: Vec<Line> = (0..20).map(job).collect();
         let found = findings(SPEC.id, &lines);
-        assert_eq!((found[0].count, found[0].severity), (20, Severity::Medium), "the first ten are not known to be usual");
+        assert_eq!(
+            (found[0].count, found[0].severity),
+            (20, Severity::Medium),
+            "the first ten are not known to be usual"
+        );
         assert!(found[0].sentence.contains("jobs.batch ci/j0"), "{}", found[0].sentence);
         assert!(!found[0].sentence.contains("j15"), "{}", found[0].sentence);
     }

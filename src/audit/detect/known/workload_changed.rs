@@ -40,7 +40,8 @@ impl Detection for WorkloadChanged {
             return;
         }
         let specs = look.pod_specs();
-        let any = |key: &str| specs.iter().flat_map(|s| containers(s)).any(|c| c.get(key).is_some_and(|v| !v.is_null()));
+        let any =
+            |key: &str| specs.iter().flat_map(|s| containers(s)).any(|c| c.get(key).is_some_and(|v| !v.is_null()));
         let image = specs.iter().flat_map(|s| containers(s)).map(|c| text(c, "/image")).find(|i| !i.is_empty());
         let account = specs.iter().map(|s| text(s, "/serviceAccountName")).find(|n| !n.is_empty());
         let command = any("command") || any("args");
@@ -76,7 +77,10 @@ mod tests {
     use crate::audit::detect::plant::{Line, each, line, none};
 
     fn patch(container: Value) -> Line {
-        line("patch", "deployments.apps").ns("shop").name("web").body(json!({"spec": {"template": {"spec": {"containers": [container]}}}}))
+        line("patch", "deployments.apps")
+            .ns("shop")
+            .name("web")
+            .body(json!({"spec": {"template": {"spec": {"containers": [container]}}}}))
     }
 
     #[test]
@@ -90,7 +94,10 @@ mod tests {
                 image.clone().account("shop", "web").pod("j", "p", "n1"),
                 image.clone().ns("kube-system"),
                 patch(json!({"name": "app", "command": ["sh"]})).account("ci", "deploy"),
-                line("patch", "pods").ns("shop").name("p").body(json!([{"op": "replace", "path": "/spec/containers/0/image", "value": "evil"}])),
+                line("patch", "pods")
+                    .ns("shop")
+                    .name("p")
+                    .body(json!([{"op": "replace", "path": "/spec/containers/0/image", "value": "evil"}])),
             ],
         );
         each(SPEC.id, Severity::High, &[image.clone().ns("kube-system").account("shop", "web")]);
