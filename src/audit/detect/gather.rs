@@ -177,7 +177,7 @@ impl Calls {
     }
 }
 
-/// A kind of request: verb and resource. Lines are counted, not requests: only whether there are any matters.
+/// A kind of request: verb and resource; each request counts once, when all is counted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Class {
     pub verb: Box<str>,
@@ -199,6 +199,8 @@ struct Remembered {
     class: u32,
     outcome: Outcome,
     stage: Stage,
+    body: bool,
+    truncated: bool,
 }
 
 /// What all events of a thread left.
@@ -225,7 +227,7 @@ impl Everything {
         self.with_outcome += u64::from(outcome != Outcome::Unknown);
         let credential = event.credential_id();
         self.with_credential += u64::from(credential.is_some() || event.pod().is_some());
-        let class = self.class(hasher, look, known, outcome);
+        let class = self.class(hasher, look, known);
         let mark = Mark::new(look);
         let address = look.address.unwrap_or("unknown");
         let key = match credential {
@@ -261,13 +263,21 @@ impl Everything {
                 session.acted_as.add(hasher, &other.username, &mark);
             }
         }
-        self.remembered.push(Remembered { request, session: key, class, outcome, stage: event.stage });
+        self.remembered.push(Remembered {
+            request,
+            session: key,
+            class,
+            outcome,
+            stage: event.stage,
+            body: event.request_object.is_some(),
+            truncated: event.truncated(),
+        });
         if self.remembered.len() >= MAX_REMEMBERED {
             self.settle(false);
         }
     }
 
-    fn class(&mut self, hasher: &RandomState, look: &Look, known: bool, outcome: Outcome) -> u32 {
+    fn class(&mut self, hasher: &RandomState, look: &Look, known: bool) -> u32 {
         let event = look.event;
         let (group, resource, sub) = (look.group(), look.resource(), look.sub());
         let hash = hasher.hash_one((&event.verb, group, resource, sub));
@@ -283,20 +293,13 @@ impl Everything {
                 self.classes.pop_last();
             }
         }
-        if let Some(class) = self.classes.get_mut(&key) {
-            let done = outcome == Outcome::Done;
-            class.lines += u64::from(event.stage != Stage::RequestReceived);
-            class.done += u64::from(done);
-            class.with_body += u64::from(done && event.request_object.is_some());
-            class.truncated += u64::from(event.truncated());
-        }
         key
     }
 
     /// Leaves one of each request; at the end, or if that makes too little room, counts them and forgets them.
     fn settle(&mut self, end: bool) {
         self.remembered.sort_unstable_by(|a, b| {
-            (a.request, b.stage, b.outcome, a.class).cmp(&(b.request, a.stage, a.outcome, b.class))
+            (a.request, b.stage, b.outcome, b.body, a.class).cmp(&(b.request, a.stage, a.outcome, a.body, b.class))
         });
         self.remembered.dedup_by_key(|r| r.request);
         if !end && self.remembered.len() < MAX_REMEMBERED / 4 * 3 {
@@ -304,6 +307,13 @@ impl Everything {
         }
         self.inexact |= !end;
         for r in self.remembered.drain(..) {
+            if let Some(class) = self.classes.get_mut(&r.class) {
+                let done = r.outcome == Outcome::Done;
+                class.lines += u64::from(r.stage != Stage::RequestReceived);
+                class.done += u64::from(done);
+                class.with_body += u64::from(done && r.body);
+                class.truncated += u64::from(r.truncated);
+            }
             if let Some(session) = self.sessions.get_mut(&r.session) {
                 session.calls.entry(r.class).or_default().add(r.outcome);
             }

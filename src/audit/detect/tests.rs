@@ -420,7 +420,13 @@ fn the_answer_is_the_same_however_the_lines_lie() {
             a
         });
         let found = told(detectors.reduce(whole.unwrap()));
-        assert_eq!(found, expected, "seed {seed}");
+        for part in ["findings", "sessions", "unknowable", "limits"] {
+            let (found, expected) = (found[part].as_array().unwrap(), expected[part].as_array().unwrap());
+            for (one, other) in found.iter().zip(expected) {
+                assert_eq!(one, other, "seed {seed}");
+            }
+            assert_eq!(found.len(), expected.len(), "seed {seed}: {part}");
+        }
     }
 }
 
@@ -543,5 +549,5 @@ fn the_report_has_its_golden_form() {
     }
     assert_eq!(text, std::fs::read_to_string(&file).unwrap());
     let back: Report = serde_json::from_str(&text).unwrap();
-    assert_eq!(back, found);
+    assert_eq!(format!("{}\n", serde_json::to_string_pretty(&back).unwrap()), text);
 }

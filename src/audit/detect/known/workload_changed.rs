@@ -61,7 +61,8 @@ impl Detection for WorkloadChanged {
         let severity = match (look.actor.is_account(), look.in_pod(), is_system(look.namespace())) {
             (true, _, true) => Severity::High,
             (true, true, _) | (_, _, true) => Severity::Medium,
-            (true, false, _) if command || account.is_some() => Severity::Medium,
+            // With the image it is a whole release.
+            (true, false, _) if image.is_none() => Severity::Medium,
             _ if look.resource() == "pods" => Severity::Medium,
             _ => Severity::Low,
         };
