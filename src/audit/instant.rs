@@ -9,6 +9,16 @@ pub(super) fn parse(text: &str) -> Option<OffsetDateTime> {
     usual(text.as_bytes()).or_else(|| clock::parse(text).ok())
 }
 
+/// Microseconds since 1970.
+pub(super) fn micros(at: OffsetDateTime) -> i64 {
+    i64::try_from(at.unix_timestamp_nanos() / 1000).unwrap_or(0)
+}
+
+/// The instant of so many microseconds since 1970.
+pub(super) fn of_micros(micros: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
 /// `2026-11-23T03:12:45.123456Z`, with up to nine digits of a fraction or none.
 fn usual(text: &[u8]) -> Option<OffsetDateTime> {
     let (head, tail) = text.split_at_checked(19)?;

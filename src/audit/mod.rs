@@ -13,18 +13,26 @@
 mod coverage;
 pub mod detect;
 pub mod event;
-mod files;
+mod format;
+mod glance;
 mod instant;
-mod line;
-mod parse;
-mod review;
+mod query;
+mod scan;
+mod shape;
+mod source;
 mod summary;
+mod tally;
 pub mod uri;
 
 pub use coverage::{Coverage, Gap};
 pub use event::Event;
-pub use files::{LogFile, NotRead, find};
-pub use line::MAX_LINE;
-pub use parse::event as parse_event;
-pub use review::{Identity, MAX_REQUESTS, Request, Review, Window, review};
+pub use format::kubernetes::event as parse_event;
+pub use query::{How, Kind, Query, Wanted};
+pub use scan::{FileFacts, MAX_LINE, MAX_REQUESTS, Originals, Request, Scan, Task, Watch, Window, key, scan};
+pub use shape::shape;
+pub use source::{LogFile, NotRead, Packing, find};
 pub use summary::{Summary, slice_line};
+pub use tally::{Damage, FileTally, Resource};
+
+#[cfg(test)]
+mod scan_tests;

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::event::{Event, Level, Object, Origin, Provider, Stage, User};
-use super::instant;
+use super::super::event::{Event, Level, Object, Origin, Provider, Stage, User};
+use super::super::instant;
 
 /// Text that is borrowed from the line unless it holds escapes.
 #[derive(Deserialize)]
@@ -102,7 +102,7 @@ struct RawStatus<'a> {
 }
 
 /// A JSON object as its pairs, in order.
-struct Pairs<'a, V>(Vec<(Cow<'a, str>, V)>);
+pub(super) struct Pairs<'a, V>(pub Vec<(Cow<'a, str>, V)>);
 
 impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for Pairs<'a, V> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
