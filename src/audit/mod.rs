@@ -12,6 +12,7 @@
 
 mod answer;
 mod coverage;
+pub mod detect;
 pub mod event;
 mod format;
 mod glance;
