@@ -130,6 +130,11 @@ impl Query {
         self.identities() > 0
     }
 
+    /// Whether it goes by what an event says of its credential.
+    pub fn by_credential(&self) -> bool {
+        !(self.sessions.is_empty() && self.pods.is_empty() && self.nodes.is_empty())
+    }
+
     fn identities(&self) -> usize {
         self.subjects.len()
             + self.service_accounts.len()

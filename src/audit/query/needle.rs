@@ -33,6 +33,7 @@ impl Needles {
     }
 
     /// Whether every line may match.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -128,7 +128,7 @@ pub struct Scan<S> {
     pub resources: Vec<(Option<String>, Resource)>,
     /// Events whose bodies the API server cut off for their size.
     pub truncated: u64,
-    /// Whether an event was seen that names its credential. Only lines that were parsed count.
+    /// Whether an event was seen that names its credential; looked for only if the query goes by it.
     pub credentials: bool,
     /// Requests that hold an address that was asked for only where the client can write it.
     pub claimed_addresses: u64,
@@ -169,6 +169,7 @@ struct Shared<'a, W: Watch> {
     until: Option<Micros>,
     watch: &'a W,
     every: bool,
+    by_credential: bool,
     newest: bool,
     feed: Feed,
     kept: AtomicUsize,
@@ -215,6 +216,7 @@ pub fn scan<W: Watch>(task: Task<'_, W>) -> Result<Scan<W::Seen>, Problem> {
         until,
         watch: task.watch,
         every: task.watch.wants(),
+        by_credential: task.query.by_credential(),
         newest: task.limit.is_some(),
         feed: Feed::new(cursors.collect(), readers, threads * 2, task.limit),
         kept: AtomicUsize::new(0),
