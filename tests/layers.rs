@@ -12,7 +12,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("event", &["clock"]),
     ("exit", &["cluster", "event"]),
     ("runbook", &["clock", "cluster"]),
-    ("audit", &["clock", "cluster"]),
+    // Rules in YAML are read by what reads runbooks.
+    ("audit", &["clock", "cluster", "runbook"]),
     ("journal", &["event", "clock", "cluster"]),
     ("cluster", &["event", "clock", "evidence", "collector"]),
     ("evidence", &["event", "clock", "journal", "cluster", "collector", "report"]),
@@ -27,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "runbook",
             "action",
+            "audit",
             "cluster",
             "journal",
             "evidence",

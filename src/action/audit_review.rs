@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::suspect::Suspect;
 use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
-use crate::audit::{self, Identity, Review, Summary, Window};
+use crate::audit::{self, Query, Scan, Summary, Window};
 use crate::clock;
 use crate::cluster::Cx;
 use crate::event::{Artifact, Label, LeftOut, Method, ObjectRef, Op, Proof, Risk, Source};
@@ -68,7 +68,8 @@ impl Kind for AuditReview {
             suspect pod's own token; counts each request once. States the time covered, gaps, and damaged lines: where \
             the log is silent, nothing is claimed. Bodies that may hold Secret values are left out of the slice. What it \
             can't see: what the audit policy leaves out, an API server whose files were not given, calls to a kubelet, \
-            to etcd or to a cloud's API. Compressed files and EventLists are not read in this version.",
+            to etcd or to a cloud's API. gzip and zstd are read as they are, and EventLists and the logs of EKS, GKE and \
+            AKS too.",
         risk: Risk::Read,
         undo: "nothing to undo: it only reads",
         captures: false,
@@ -138,7 +139,7 @@ impl AuditReview {
         }
         let seconds = |s: u64| Duration::seconds(i64::try_from(s).unwrap_or(i64::MAX));
         let start = until.checked_sub(seconds(self.window)).ok_or("`window` reaches before the year 0")?;
-        Ok(Window { start, until, longest_gap: seconds(self.gap.clamp(1, 366 * 86_400)) })
+        Ok(Window { start: Some(start), until: Some(until), longest_gap: seconds(self.gap.clamp(1, 366 * 86_400)) })
     }
 }
 
@@ -206,6 +207,11 @@ impl Action for AuditReview {
             username: format!("system:serviceaccount:{namespace}:{name}"),
             pod_uid: suspect.pod.uid.clone(),
         };
+        let query = Query {
+            service_accounts: vec![(namespace.clone(), name.clone())],
+            pod_uids: suspect.pod.uid.clone().into_iter().collect(),
+            ..Query::default()
+        };
         let paths = self.paths();
         if paths.is_empty() {
             let why = format!("no audit log was given: what {namespace}/{name} did is not known");
@@ -222,7 +228,7 @@ impl Action for AuditReview {
             return Ok(done(&document));
         }
         let window = self.window(cx.clock.now()).map_err(Problem::usage)?;
-        let task = Task { identity, window, paths, object: op.object.clone(), at, cx: cx.clone() };
+        let task = Task { identity, query, window, paths, object: op.object.clone(), at, cx: cx.clone() };
         // Reading a log takes a processor for as long as the disk gives: not on the runtime's own threads.
         let document = tokio::task::spawn_blocking(move || task.run())
             .await
@@ -235,9 +241,16 @@ impl Action for AuditReview {
     }
 }
 
+/// Whose requests.
+struct Identity {
+    username: String,
+    pod_uid: Option<String>,
+}
+
 /// What the blocking part needs.
 struct Task {
     identity: Identity,
+    query: Query,
     window: Window,
     paths: Vec<PathBuf>,
     object: ObjectRef,
@@ -250,17 +263,31 @@ impl Task {
         let started = self.cx.clock.now();
         let (files, left) = audit::find(&self.paths)?;
         let total = files.iter().map(|f| f.size).sum();
-        let mut review = audit::review(files, &self.identity, self.window, &|bytes| {
-            (self.cx.progress)("audit log", bytes, Some(total));
+        let mut review = audit::scan(audit::Task {
+            files,
+            query: &self.query,
+            window: self.window,
+            limit: None,
+            watch: &(),
+            threads: None,
+            progress: &|bytes| (self.cx.progress)("audit log", bytes, Some(total)),
         })?;
+        let gaps = review.coverage.gaps(self.window.longest_gap);
         let mut summary = Summary::default();
         let slice = self.slice(&mut review, &mut summary, started)?;
         let not_read: Vec<_> = left.iter().filter(|l| l.may_hold_events).collect();
 
-        let mut doubts: Vec<String> = review.gaps.iter().map(describe).collect();
-        if review.damaged > 0 {
-            doubts
-                .push(format!("{} could not be read and may be calls of this account", count(review.damaged, "line")));
+        let mut doubts: Vec<String> = gaps.iter().map(audit::describe).collect();
+        if review.damaged() > 0 {
+            doubts.push(format!(
+                "{} could not be read and may be calls of this account",
+                count(review.damaged(), "line")
+            ));
+        }
+        for file in &review.files {
+            if let Some(why) = &file.broke {
+                doubts.push(format!("{} was not read to its end: {why}", file.file.path.display()));
+            }
         }
         if !not_read.is_empty() {
             doubts.push(format!("{} beside was not read", count(not_read.len() as u64, "file or folder")));
@@ -272,7 +299,7 @@ impl Task {
         if let Some(why) = &slice.truncated {
             doubts.push(why.clone());
         }
-        if review.events > 0 && review.reads == 0 {
+        if review.events() > 0 && review.reads() == 0 {
             doubts.push("the log holds no read (get, list, watch) by anybody: its policy does not record reads".into());
         }
         let time = |t: Option<OffsetDateTime>| t.map(clock::rfc3339);
@@ -280,36 +307,39 @@ impl Task {
         let document = json!({
             "account": self.identity.username,
             "pod_uid": self.identity.pod_uid,
-            "window": { "from": clock::rfc3339(self.window.start), "to": clock::rfc3339(self.window.until) },
+            "window": { "from": time(self.window.start), "to": time(self.window.until) },
             "calls": calls,
             "denied": denied,
             "from_pod": summary.from_suspect_pod(),
             "notable": summary.notable(),
             "doubts": doubts,
             "coverage": {
-                "first_event": time(review.coverage.first),
-                "last_event": time(review.coverage.last),
+                "first_event": time(review.coverage.first()),
+                "last_event": time(review.coverage.last()),
                 "longest_silence_seconds": self.window.longest_gap.whole_seconds(),
-                "gaps": review.gaps.iter().map(|gap| json!({
+                "gaps": gaps.iter().map(|gap| json!({
                     "from": clock::rfc3339(gap.from),
                     "to": clock::rfc3339(gap.to),
-                    "what": describe(gap),
+                    "what": audit::describe(gap),
                 })).collect::<Vec<_>>(),
-                "events": review.events,
-                "reads": review.reads,
-                "levels": review.levels,
-                "damaged_lines": review.damaged,
+                "events": review.events(),
+                "reads": review.reads(),
+                "levels": levels(&review),
+                "damaged_lines": review.damaged(),
                 "damage": review.damage.iter().map(|d| json!({
                     "file": review.files[d.file].file.path.display().to_string(),
                     "line": d.line,
+                    "offset": d.offset,
                     "what": d.what,
                 })).collect::<Vec<_>>(),
                 "files": review.files.iter().map(|f| json!({
                     "path": f.file.path.display().to_string(),
-                    "bytes": f.bytes,
-                    "events": f.events,
-                    "first_event": time(f.first),
-                    "last_event": time(f.last),
+                    "packing": f.file.packing.as_str(),
+                    "bytes": f.tally.bytes,
+                    "events": f.tally.events,
+                    "first_event": time(f.tally.first()),
+                    "last_event": time(f.tally.last()),
+                    "outside_the_window": f.outside.is_some(),
                 })).collect::<Vec<_>>(),
                 "not_read": left.iter().map(|l| json!({
                     "path": l.path.display().to_string(),
@@ -336,21 +366,24 @@ impl Task {
         Ok(document)
     }
 
-    fn slice(&self, review: &mut Review, summary: &mut Summary, started: OffsetDateTime) -> Result<Artifact, Problem> {
+    fn slice(
+        &self,
+        review: &mut Scan<()>,
+        summary: &mut Summary,
+        started: OffsetDateTime,
+    ) -> Result<Artifact, Problem> {
         let mut out = self.cx.store.create(&format!("{}/audit.slice.jsonl", self.at))?;
         let (mut left_out, mut bodies, mut truncated) = (Vec::new(), 0u64, None);
         for request in std::mem::take(&mut review.requests) {
-            let mut line = review.line(&request)?;
-            let event: Value = serde_json::from_slice(&line)
-                .map_err(|_| Problem::failed("the audit log changed while it was read").hint("run the step again"))?;
+            let (mut line, event) = review.originals.value(&request)?;
             summary.add(&event, request.open, &self.identity.username, self.identity.pod_uid.as_deref());
             if let Some(without) = audit::slice_line(&event) {
                 line = without;
                 bodies += 1;
                 if left_out.len() < MAX_LEFT_OUT {
-                    let file = review.files[request.file].file.path.display();
+                    let file = review.files[request.origin.file as usize].file.path.display();
                     left_out.push(LeftOut {
-                        path: format!("{file} at byte {}", request.offset),
+                        path: format!("{file} at byte {}", request.origin.offset),
                         why: "request and response bodies: they may hold secret values".into(),
                     });
                 }
@@ -431,14 +464,14 @@ fn done(document: &Value) -> Done {
     Done::taken(found, Some(proof), observed)
 }
 
-fn describe(gap: &audit::Gap) -> String {
-    let (from, to) = (clock::rfc3339(gap.from), clock::rfc3339(gap.to));
-    match (gap.before_the_first, gap.after_the_last) {
-        (true, true) => format!("no event from {from} to {to}: the files hold nothing of the window"),
-        (true, false) => format!("the log begins only at {to}: {from} to {to} is not covered"),
-        (false, true) => format!("the log ends at {from}: {from} to {to} is not covered"),
-        (false, false) => format!("the audit log has a gap from {from} to {to}"),
-    }
+/// Events of anybody, by audit level.
+fn levels(review: &Scan<()>) -> Value {
+    let names = ["unknown", "Metadata", "Request", "RequestResponse"];
+    let counts = names.iter().enumerate().map(|(at, name)| {
+        let count: u64 = review.resources.iter().map(|(_, r)| r.levels[at]).sum();
+        ((*name).to_owned(), count)
+    });
+    counts.filter(|(_, count)| *count > 0).map(|(name, count)| (name, Value::from(count))).collect()
 }
 
 fn count(n: u64, what: &str) -> String {

@@ -10,14 +10,33 @@
 //!   (`Audit-ID` header), so alone it would let an intruder hide a request behind another.
 //! - What can't be read is counted and named: a damaged line may be a call of the identity.
 
+mod answer;
 mod coverage;
-mod files;
-mod line;
-mod review;
+pub mod detect;
+pub mod event;
+mod format;
+mod glance;
+mod instant;
+mod query;
+mod row;
+mod scan;
+mod shape;
+mod source;
 mod summary;
+mod tally;
+pub mod uri;
 
+pub use answer::{Answer, BLIND_TO, describe};
 pub use coverage::{Coverage, Gap};
-pub use files::{LogFile, NotRead, find};
-pub use line::MAX_LINE;
-pub use review::{Identity, MAX_REQUESTS, Request, Review, Window, review};
+pub use event::Event;
+pub use format::kubernetes::event as parse_event;
+pub use query::{How, Kind, Query, Wanted};
+pub use row::{Impersonated, Place, Row};
+pub use scan::{FileFacts, MAX_LINE, MAX_REQUESTS, Originals, Request, Scan, Task, Watch, Window, key, scan};
+pub use shape::shape;
+pub use source::{LogFile, NotRead, Packing, find};
 pub use summary::{Summary, slice_line};
+pub use tally::{Damage, FileTally, Resource};
+
+#[cfg(test)]
+mod scan_tests;

@@ -12,7 +12,7 @@ mod parameters;
 mod references;
 mod schema;
 mod show;
-mod yaml;
+pub mod yaml;
 
 pub use alert::{AlertMatch, from_alert};
 pub use check::{Known, check, check_all};

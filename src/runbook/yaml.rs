@@ -8,7 +8,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::diagnostic::Diagnostic;
 
-/// No runbook is larger.
+/// No runbook, scenario or rule is larger.
 const MAX_BYTES: usize = 1 << 20;
 
 /// One node.
@@ -74,11 +74,7 @@ impl Node {
 /// Parses one document. Duplicate keys, anchors, deep nesting and large input are refused.
 pub fn parse(text: &str) -> Result<Node, Diagnostic> {
     if text.len() > MAX_BYTES {
-        return Err(Diagnostic::error(
-            text,
-            0..0,
-            format!("{} bytes are too much for a runbook: at most 1 MiB", text.len()),
-        ));
+        return Err(Diagnostic::error(text, 0..0, format!("{} bytes are too much: at most 1 MiB", text.len())));
     }
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {

@@ -1,0 +1,212 @@
+//! The few fields of a line that its coverage needs, read without parsing it, where it has the API server's own shape.
+//!
+//! The API server writes an Event's keys in one order, without spaces. What precedes `objectRef` holds strings only, and in
+//! a string every quote is escaped: so `"objectRef":{"` before any body is the event's own. What does not have that shape
+//! is parsed as any JSON would be.
+
+use memchr::memmem::{self, Finder};
+use memchr::{memchr, memchr2};
+
+use super::event::{Level, Stage};
+use super::format::HEAD;
+use super::instant;
+
+/// Microseconds since 1970.
+pub(super) type Micros = i64;
+
+/// What was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Glance<'a> {
+    pub level: Level,
+    pub stage: Stage,
+    pub verb: &'a [u8],
+    pub uri: &'a [u8],
+    /// Plural; empty for a plain path.
+    pub resource: &'a [u8],
+    pub received: Micros,
+    pub staged: Micros,
+    /// Its bodies were cut off for their size.
+    pub truncated: bool,
+}
+
+/// Reads lines; keeps what it need not make again.
+#[derive(Debug, Clone)]
+pub(super) struct Glancer {
+    object: Finder<'static>,
+    staged: Finder<'static>,
+    head: Finder<'static>,
+    minute: ([u8; 17], Micros),
+}
+
+impl Default for Glancer {
+    fn default() -> Glancer {
+        Glancer {
+            object: Finder::new(r#""objectRef":{"resource":""#),
+            staged: Finder::new(r#""stageTimestamp":""#),
+            head: Finder::new(HEAD),
+            minute: ([0; 17], 0),
+        }
+    }
+}
+
+impl Glancer {
+    /// None: not of the API server's own shape.
+    pub fn glance<'a>(&mut self, line: &'a [u8]) -> Option<Glance<'a>> {
+        let rest = line.strip_prefix(HEAD.as_bytes())?.strip_prefix(br#""level":""#)?;
+        let (level, rest) = plain(rest)?;
+        let (_, rest) = plain(rest.strip_prefix(br#","auditID":""#)?)?;
+        let (stage, rest) = plain(rest.strip_prefix(br#","stage":""#)?)?;
+        let (uri, rest) = string(rest.strip_prefix(br#","requestURI":""#)?)?;
+        let (verb, rest) = plain(rest.strip_prefix(br#","verb":""#)?)?;
+        let level = match level {
+            b"Metadata" => Level::Metadata,
+            b"Request" => Level::Request,
+            b"RequestResponse" => Level::RequestResponse,
+            _ => return None,
+        };
+        let stage = match stage {
+            b"ResponseComplete" => Stage::ResponseComplete,
+            b"ResponseStarted" => Stage::ResponseStarted,
+            b"RequestReceived" => Stage::RequestReceived,
+            b"Panic" => Stage::Panic,
+            _ => return None,
+        };
+        // A line that was cut, with another right behind it.
+        if self.head.find(&line[1..]).is_some() {
+            return None;
+        }
+        let resource = match self.object.find(rest) {
+            Some(at) => plain(&rest[at + self.object.needle().len()..])?.0,
+            None => b"",
+        };
+        let at = self.last_staged(line)?;
+        // "requestReceivedTimestamp":"…Z", stands right before it.
+        let before = line.get(..at)?.strip_suffix(b"\",")?;
+        let key = memmem::rfind(&before[before.len().saturating_sub(64)..], br#""requestReceivedTimestamp":""#)?;
+        let received = &before[before.len().saturating_sub(64) + key + 28..];
+        let (staged, tail) = plain(&line[at + self.staged.needle().len()..])?;
+        let truncated = match tail {
+            b"}" => false,
+            [b',', b'"', b'a', .., b'}', b'}'] if tail.starts_with(br#","annotations":{"#) => {
+                memmem::find(tail, br#""audit.k8s.io/truncated":"true""#).is_some()
+            }
+            _ => return None,
+        };
+        Some(Glance {
+            level,
+            stage,
+            verb,
+            uri,
+            resource,
+            received: self.micros(received)?,
+            staged: self.micros(staged)?,
+            truncated,
+        })
+    }
+
+    /// The last occurrence: one in a body comes before it. Annotations, which follow it, are short.
+    fn last_staged(&self, line: &[u8]) -> Option<usize> {
+        for near in [640, 8192, usize::MAX] {
+            let from = line.len().saturating_sub(near);
+            let mut last = None;
+            let mut at = from;
+            while let Some(found) = self.staged.find(&line[at..]) {
+                last = Some(at + found);
+                at += found + 1;
+            }
+            if last.is_some() || from == 0 {
+                return last;
+            }
+        }
+        None
+    }
+
+    /// `2026-11-23T03:12:45.123456Z`; most lines have the minute of the one before.
+    fn micros(&mut self, text: &[u8]) -> Option<Micros> {
+        if text.len() == 27 && text[..17] == self.minute.0 && text[19] == b'.' && text[26] == b'Z' {
+            let digits = |range: std::ops::Range<usize>| {
+                text[range].iter().try_fold(0i64, |n, b| b.is_ascii_digit().then(|| n * 10 + i64::from(b - b'0')))
+            };
+            let second = digits(17..19).filter(|s| *s < 60)?;
+            return Some(self.minute.1 + second * 1_000_000 + digits(20..26)?);
+        }
+        let at = instant::parse(std::str::from_utf8(text).ok()?)?;
+        if text.len() == 27 {
+            self.minute.0.copy_from_slice(&text[..17]);
+            self.minute.1 =
+                instant::micros(at - time::Duration::seconds(i64::from(at.second()))) / 1_000_000 * 1_000_000;
+        }
+        Some(instant::micros(at))
+    }
+}
+
+/// Up to the quote; None if the text holds an escape.
+fn plain(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr2(b'"', b'\\', text)?;
+    (text[end] == b'"').then(|| (&text[..end], &text[end + 1..]))
+}
+
+/// Up to the quote that ends the string, escapes and all.
+fn string(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut from = 0;
+    loop {
+        let end = from + memchr2(b'"', b'\\', text.get(from..)?)?;
+        if text[end] == b'"' {
+            return Some((&text[..end], &text[end + 1..]));
+        }
+        from = end + 2;
+    }
+}
+
+/// Whether a request runs long, so that its begin has a line of its own.
+pub(super) fn long_running(verb: &[u8], uri: &[u8]) -> bool {
+    verb == b"watch"
+        || memchr(b'/', uri).is_some_and(|_| {
+            ["/exec", "/attach", "/portforward", "/log", "/proxy", "watch="]
+                .iter()
+                .any(|part| memmem::find(uri, part.as_bytes()).is_some())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(uri: &str, more: &str, tail: &str) -> String {
+        format!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"a","stage":"ResponseComplete","requestURI":"{uri}","verb":"get","user":{{"username":"u"}},{more}"requestReceivedTimestamp":"2026-11-23T03:00:00.000001Z","stageTimestamp":"2026-11-23T03:00:01.000002Z"{tail}}}"#
+        )
+    }
+
+    #[test]
+    fn the_events_own_fields_are_read_whatever_its_bodies_hold() {
+        let body = r#""objectRef":{"resource":"pods","name":"x"},"requestObject":{"objectRef":{"resource":"other"},"requestReceivedTimestamp":"1999-01-01T00:00:00.000000Z","stageTimestamp":"1999-01-01T00:00:00.000000Z"},"#;
+        let mut glancer = Glancer::default();
+        for tail in ["", r#","annotations":{"a":"b","audit.k8s.io/truncated":"true"}"#] {
+            let text = line(r#"/api?a=\"b"#, body, tail);
+            let glance = glancer.glance(text.as_bytes()).unwrap();
+            assert_eq!(glance.resource, b"pods");
+            assert_eq!(glance.staged - glance.received, 1_000_001);
+            assert_eq!(glance.truncated, !tail.is_empty());
+            assert_eq!(glance.staged, instant::micros(instant::parse("2026-11-23T03:00:01.000002Z").unwrap()));
+        }
+        assert_eq!(glancer.glance(line("/healthz", "", "").as_bytes()).unwrap().resource, b"");
+    }
+
+    #[test]
+    fn what_is_cut_or_of_another_shape_is_left_to_the_parser() {
+        let good = line("/api", "", "");
+        let mut glancer = Glancer::default();
+        for text in [
+            good[..good.len() - 1].to_owned(),
+            good[..120].to_owned(),
+            format!("{}{good}", &good[..150]),
+            good.replace("ResponseComplete", "Later"),
+            good.replace(r#""level":"Request","auditID":"a""#, r#""auditID":"a","level":"Request""#),
+            good.replace("03:00:01", "03:61:01"),
+            String::new(),
+        ] {
+            assert_eq!(glancer.glance(text.as_bytes()), None, "{text}");
+        }
+    }
+}
