@@ -2,8 +2,6 @@
 //! or of the cluster, reads it too.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -16,14 +14,14 @@ use time::{Duration, OffsetDateTime};
 use super::secret_consumers::workloads::not_read;
 use super::secret_of::Of;
 use super::{Action, Conclusion, Done, Kind, Problem, Rule, Scope, Spec, StepPlan};
-use crate::audit::{self, Coverage};
+use crate::audit::{self, Answer, LogFile, NotRead, Query, Wanted, Window};
 use crate::clock;
 use crate::cluster::{Cx, raw};
 use crate::event::{Artifact, Label, Method, Op, Proof, Risk, Source};
 use crate::evidence::segment;
 
-/// Requests that are kept in the slice.
-const MAX_REQUESTS: usize = 100_000;
+/// What carries the value to whoever asked: the answer to a write has the whole object.
+const READS: [&str; 5] = ["get", "list", "watch", "update", "patch"];
 /// Different readers that are told apart.
 const MAX_READERS: usize = 10_000;
 
@@ -56,8 +54,7 @@ impl Kind for SecretReaders {
     const SPEC: Spec = Spec {
         name: "secret.readers",
         summary: "Finds who read the Secret and from where in the audit log, inside and outside the cluster",
-        description: "Reads the API server's audit log (JSON lines of audit.k8s.io/v1) from files on this machine, in one \
-            pass and bounded memory. A get of the Secret counts, and each list and watch of its namespace or the whole \
+        description: "Reads the API server's audit log from files on this machine, packed or not, in one pass and bounded memory. A get of the Secret counts, and each list and watch of its namespace or the whole \
             cluster, for they carry the values. Each reader is one of user, address and program, with the first and last \
             time; an address is told to be inside where it is a node's or lies in a node's pod network. Kubelets and quell \
             itself are told apart. States the time covered and gaps: where the log is silent, nothing is claimed.",
@@ -100,26 +97,6 @@ struct Reads {
     denied: u64,
     first: Option<OffsetDateTime>,
     last: Option<OffsetDateTime>,
-}
-
-/// Whether an event reads the Secret.
-fn reads(event: &Value, namespace: &str, name: &str) -> bool {
-    let object = &event["objectRef"];
-    let text = |key: &str| object[key].as_str().unwrap_or_default();
-    if text("resource") != "secrets" || !text("apiGroup").is_empty() || !text("subresource").is_empty() {
-        return false;
-    }
-    let here = text("namespace") == namespace;
-    match event["verb"].as_str() {
-        Some("get") => here && text("name") == name,
-        // With a field selector the name is in objectRef; without one all of them are read.
-        Some("list" | "watch") => {
-            (here || text("namespace").is_empty()) && (text("name").is_empty() || text("name") == name)
-        }
-        // The answer to a write has the whole object.
-        Some("update" | "patch") => here && text("name") == name,
-        _ => false,
-    }
 }
 
 /// Node addresses and pod networks, to tell inside from outside.
@@ -180,110 +157,62 @@ fn within(ip: IpAddr, net: IpAddr, bits: u8) -> bool {
 /// What the pass over the files gives.
 struct Pass {
     readers: BTreeMap<Who, Reads>,
-    slice: Vec<Value>,
+    /// The requests as the log has them, without their bodies.
+    slice: Vec<Vec<u8>>,
+    /// Readers beyond [`MAX_READERS`].
     beyond: u64,
-    damaged: u64,
     events: u64,
-    coverage: Coverage,
+    doubts: Vec<String>,
 }
 
 fn pass(
-    files: &[PathBuf],
-    namespace: &str,
-    name: &str,
-    start: OffsetDateTime,
-    until: OffsetDateTime,
-    told: &dyn Fn(u64),
+    files: Vec<LogFile>,
+    left: &[NotRead],
+    secret: Wanted,
+    window: Window,
+    told: &(dyn Fn(u64) + Sync),
 ) -> Result<Pass, Problem> {
+    let query = Query { objects: vec![secret], verbs: READS.map(String::from).into(), ..Query::default() };
+    let (watch, limit, threads) = (&(), None, None);
+    let mut scan = audit::scan(audit::Task { files, query: &query, window, limit, watch, threads, progress: told })?;
     let mut pass = Pass {
         readers: BTreeMap::new(),
         slice: Vec::new(),
         beyond: 0,
-        damaged: 0,
-        events: 0,
-        coverage: Coverage::new(start, until),
+        events: scan.events(),
+        doubts: Answer::of(&scan, &query, left).doubts(),
     };
-    // A request has a line for each stage: it is counted once, by its last.
-    let mut seen: std::collections::HashSet<(String, String)> = std::collections::HashSet::new();
-    let (mut total, mut next) = (0u64, 0u64);
-    let mut line = Vec::new();
-    for path in files {
-        let io = |e: std::io::Error| Problem::io("can't read the audit log", path, &e);
-        let mut from = BufReader::with_capacity(1 << 20, File::open(path).map_err(io)?);
-        loop {
-            line.clear();
-            let n =
-                std::io::Read::take(&mut from, audit::MAX_LINE as u64 + 1).read_until(b'\n', &mut line).map_err(io)?;
-            if n == 0 {
-                break;
-            }
-            total += n as u64;
-            if total >= next {
-                told(total);
-                next = total + (4 << 20);
-            }
-            if line.iter().all(u8::is_ascii_whitespace) {
-                continue;
-            }
-            let Ok(event) = serde_json::from_slice::<Value>(&line) else {
-                pass.damaged += 1;
-                continue;
-            };
-            let time = |key: &str| event[key].as_str().and_then(|t| clock::parse(t).ok());
-            let Some(staged) = time("stageTimestamp") else {
-                pass.damaged += 1;
-                continue;
-            };
-            pass.events += 1;
-            pass.coverage.saw(staged);
-            let received = time("requestReceivedTimestamp").unwrap_or(staged);
-            // A watch that began before still carries what changes.
-            if received > until
-                || staged < start
-                || event["stage"] == "RequestReceived"
-                || !reads(&event, namespace, name)
-            {
-                continue;
-            }
-            let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-            if !seen.insert((text("/auditID"), text("/requestReceivedTimestamp"))) {
-                continue;
-            }
-            let addresses = event["sourceIPs"].as_array().cloned().unwrap_or_default();
-            let user = text("/user/username");
-            let posed = text("/impersonatedUser/username");
+    for request in std::mem::take(&mut scan.requests) {
+        let (who, verb, denied) = scan.originals.event(&request, |event| {
+            let by = event.impersonated.as_ref().map(|_| event.user.username.to_string());
             let who = Who {
+                user: event.effective_user().username.to_string(),
+                by,
                 // Only the last is not the client's own word (kubernetes#87167).
-                address: addresses.last().and_then(Value::as_str).unwrap_or_default().into(),
-                agent: text("/userAgent").chars().take(200).collect(),
-                by: (!posed.is_empty()).then(|| user.clone()),
-                user: if posed.is_empty() { user } else { posed },
+                address: event.source_ips.last().map(ToString::to_string).unwrap_or_default(),
+                agent: event.user_agent.chars().take(200).collect(),
             };
-            if pass.readers.len() >= MAX_READERS && !pass.readers.contains_key(&who) {
-                pass.beyond += 1;
-                continue;
-            }
-            let known = pass.readers.entry(who).or_default();
-            let code = event["responseStatus"]["code"].as_i64().unwrap_or(0);
-            let denied = event["annotations"]["authorization.k8s.io/decision"] == "forbid" || code >= 400;
-            known.denied += u64::from(denied);
-            *known.verbs.entry(text("/verb")).or_default() += 1;
-            known.first = Some(known.first.map_or(received, |t| t.min(received)));
-            known.last = Some(known.last.map_or(received, |t| t.max(received)));
-            if pass.slice.len() < MAX_REQUESTS {
-                let mut bare = event;
-                if let Some(map) = bare.as_object_mut() {
-                    // Bodies hold the values.
-                    map.remove("requestObject");
-                    map.remove("responseObject");
-                }
-                pass.slice.push(bare);
-            } else {
-                pass.beyond += 1;
-            }
+            let denied = event.allowed() == Some(false) || event.code.is_some_and(|code| code >= 400);
+            (who, event.verb.to_string(), denied)
+        })?;
+        let (_, mut bare) = scan.originals.value(&request)?;
+        if let Some(map) = bare.as_object_mut() {
+            // Bodies hold the values.
+            map.remove("requestObject");
+            map.remove("responseObject");
         }
+        pass.slice.push(bare.to_string().into_bytes());
+        if pass.readers.len() >= MAX_READERS && !pass.readers.contains_key(&who) {
+            pass.beyond += 1;
+            continue;
+        }
+        let received = request.received();
+        let known = pass.readers.entry(who).or_default();
+        known.denied += u64::from(denied);
+        *known.verbs.entry(verb).or_default() += 1;
+        known.first = Some(known.first.map_or(received, |t| t.min(received)));
+        known.last = Some(known.last.map_or(received, |t| t.max(received)));
     }
-    told(total);
     Ok(pass)
 }
 
@@ -352,11 +281,12 @@ impl Action for SecretReaders {
         let start = until - Duration::seconds(i64::try_from(self.window).unwrap_or(86_400));
         let (files, left) = audit::find(&paths)?;
         let total: u64 = files.iter().map(|f| f.size).sum();
-        let files: Vec<PathBuf> = files.into_iter().map(|f| f.path).collect();
-        let (namespace, name) = (of.secret.namespace.clone(), of.secret.name.clone());
+        let secret = Wanted::secret(&of.secret.namespace, &of.secret.name);
+        let seconds = |s: u64| Duration::seconds(i64::try_from(s.clamp(1, 366 * 86_400)).unwrap_or(300));
+        let window = Window { start: Some(start), until: Some(until), longest_gap: seconds(self.gap) };
         let progress = cx.progress.clone();
         let result = tokio::task::spawn_blocking(move || {
-            pass(&files, &namespace, &name, start, until, &|bytes| progress("audit log", bytes, Some(total)))
+            pass(files, &left, secret, window, &|bytes| progress("audit log", bytes, Some(total)))
         })
         .await
         .map_err(|e| Problem::internal(format!("the audit log's reading ended early: {e}")))??;
@@ -374,9 +304,8 @@ impl Action for SecretReaders {
         };
         let mut out = cx.store.create(&slice_path)?;
         let mut truncated = None;
-        for event in &result.slice {
-            let mut line = event.to_string().into_bytes();
-            line.push(b'\n');
+        for line in &result.slice {
+            let line = [line, &b"\n"[..]].concat();
             if out.size() + line.len() as u64 > cx.store.max_bytes {
                 truncated = Some(format!("the slice was cut at the limit of {} bytes", cx.store.max_bytes));
                 break;
@@ -390,19 +319,10 @@ impl Action for SecretReaders {
             warnings: vec!["request and response bodies were left out: they hold the values".into()],
             ..Artifact::of(title, cx.clock.now(), path, size, sha256)
         })?;
-        let gaps =
-            result.coverage.gaps(Duration::seconds(i64::try_from(self.gap.clamp(1, 366 * 86_400)).unwrap_or(300)));
-        let mut doubts: Vec<String> = gaps
-            .iter()
-            .map(|g| format!("the audit log says nothing from {} to {}", clock::rfc3339(g.from), clock::rfc3339(g.to)))
-            .collect();
-        if result.damaged > 0 {
-            doubts.push(format!("{} lines could not be read", result.damaged));
-        }
+        let mut doubts = result.doubts.clone();
         if result.beyond > 0 {
-            doubts.push(format!("{} reads are beyond the limit of the slice", result.beyond));
+            doubts.push(format!("{} reads are of more readers than are told apart", result.beyond));
         }
-        doubts.extend(left.iter().filter(|l| l.may_hold_events).map(|l| format!("{} was not read", l.path.display())));
         doubts.extend(truncated);
         if result.events > 0 && result.readers.is_empty() {
             doubts.push("no read of it by anybody stands in the log, not even a kubelet's: the audit policy may leave reads of Secrets out".into());
@@ -519,27 +439,6 @@ fn done(document: &Value) -> Done {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lists_and_watches_read_it_too() {
-        let event = |verb: &str, namespace: &str, name: &str, resource: &str| json!({"verb": verb, "objectRef": {"resource": resource, "namespace": namespace, "name": name}});
-        for (verb, namespace, name, resource, is) in [
-            ("get", "shop", "db", "secrets", true),
-            ("get", "shop", "other", "secrets", false),
-            ("get", "other", "db", "secrets", false),
-            ("list", "shop", "", "secrets", true),
-            ("list", "", "", "secrets", true),
-            ("watch", "", "", "secrets", true),
-            ("list", "other", "", "secrets", false),
-            ("watch", "shop", "db", "secrets", true),
-            ("watch", "shop", "other", "secrets", false),
-            ("patch", "shop", "db", "secrets", true),
-            ("delete", "shop", "db", "secrets", false),
-            ("get", "shop", "db", "configmaps", false),
-        ] {
-            assert_eq!(reads(&event(verb, namespace, name, resource), "shop", "db"), is, "{verb} {namespace}/{name}");
-        }
-    }
 
     #[test]
     fn a_pod_network_is_inside() {

@@ -56,13 +56,17 @@ pub struct FormArgs {
 pub(super) fn audit(global: &Global, args: &AuditArgs) -> Ended {
     let form = &args.form;
     if global.json && (form.table || form.timeline || form.csv || form.jsonl) {
-        return Err(Problem::usage("--json is one form of output and --table, --timeline, --csv and --jsonl are others"));
+        return Err(Problem::usage(
+            "--json is one form of output and --table, --timeline, --csv and --jsonl are others",
+        ));
     }
     let query = args.filters.query()?;
     let window = args.time.window(Clock::System)?;
     let (files, not_read) = audit::find(&args.sources.sources)?;
     if files.is_empty() {
-        return Err(Problem::usage("there is no file to read").hint("name a file or a folder of the API server's audit log"));
+        return Err(
+            Problem::usage("there is no file to read").hint("name a file or a folder of the API server's audit log")
+        );
     }
     let total: u64 = files.iter().filter(|f| f.packing == audit::Packing::Plain).map(|f| f.size).sum();
     let bar = bar(global, total);
@@ -87,7 +91,8 @@ pub(super) fn audit(global: &Global, args: &AuditArgs) -> Ended {
     } else if form.csv {
         csv::print(&mut out, &mut rows)
     } else if form.timeline {
-        text::timeline(&mut out, &mut rows, &answer).and_then(|()| text::coverage(&mut out, &answer).map_err(Into::into))
+        text::timeline(&mut out, &mut rows, &answer)
+            .and_then(|()| text::coverage(&mut out, &answer).map_err(Into::into))
     } else {
         text::table(&mut out, &mut rows).and_then(|()| text::coverage(&mut out, &answer).map_err(Into::into))
     };
