@@ -6,6 +6,7 @@ mod capture;
 mod crash;
 mod drills;
 mod isolation;
+mod node;
 mod playbook;
 mod refusals;
 mod support;
