@@ -93,6 +93,9 @@ impl NodeDrain {
             let why = if node::ready(&found) == "True" { "" } else { ", for the node does not answer" };
             wrong.push(format!("still ending{why}: {}", some(&ending)));
         }
+        if !left_out.is_empty() {
+            wrong.push(format!("not gone: {}", some(&left_out)));
+        }
         if !unplanned.is_empty() {
             wrong.push(format!("came onto the node since the plan: {}", some(&unplanned)));
         }

@@ -65,6 +65,9 @@ pub struct NodeDrain {
     /// Seconds for which pods that came up elsewhere are watched until they are ready. Default: 60.
     #[serde(default = "minute")]
     settle: u64,
+    /// Seconds beyond its grace period in which a pod's end must be seen. Default: 60.
+    #[serde(default = "minute")]
+    patience: u64,
     /// Whether the plan counts what room the other nodes have; reads all pods of the cluster. Default: true.
     #[serde(default = "yes")]
     capacity: bool,
