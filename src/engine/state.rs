@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::action::Done;
-use crate::event::{Decision, Event, Landed, Op, OpStatus, Plan, Record, RunStatus, StepStatus};
+use crate::event::{Decision, Event, Landed, Op, OpKind, OpStatus, Plan, Record, RunStatus, StepStatus};
 
 /// An incident as its journal tells it.
 #[derive(Debug, Default, Clone)]
