@@ -7,6 +7,8 @@ use crate::cluster::Problem;
 const SHIPPED: &[(&str, &str)] = &[
     ("exposed-secret", include_str!("../../runbooks/drills/exposed-secret.yaml")),
     ("exposed-secret-immutable", include_str!("../../runbooks/drills/exposed-secret-immutable.yaml")),
+    ("node-compromise", include_str!("../../runbooks/drills/node-compromise.yaml")),
+    ("node-compromise-lost", include_str!("../../runbooks/drills/node-compromise-lost.yaml")),
     ("pod-compromise", include_str!("../../runbooks/drills/pod-compromise.yaml")),
     ("pod-compromise-decoy", include_str!("../../runbooks/drills/pod-compromise-decoy.yaml")),
     ("pod-compromise-distroless", include_str!("../../runbooks/drills/pod-compromise-distroless.yaml")),
@@ -28,6 +30,8 @@ pub struct DrillRow {
     pub title: String,
     /// A paragraph.
     pub summary: String,
+    /// Why it can't be played on a real cluster; empty when it can.
+    pub only_embedded: String,
 }
 
 /// By name; what has a `/` or ends in .yaml or .yml is a file.
@@ -65,6 +69,7 @@ pub fn list() -> Result<Vec<DrillRow>, Problem> {
                 level: scenario.metadata.level,
                 title: scenario.metadata.title,
                 summary: scenario.metadata.summary,
+                only_embedded: scenario.only_embedded,
             })
         })
         .collect()

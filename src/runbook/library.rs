@@ -9,6 +9,7 @@ use crate::cluster::Problem;
 /// What is shipped: a test holds this against the folder.
 const SHIPPED: &[(&str, &str)] = &[
     ("exposed-secret", include_str!("../../runbooks/exposed-secret.yaml")),
+    ("node-compromise", include_str!("../../runbooks/node-compromise.yaml")),
     ("pod-compromise", include_str!("../../runbooks/pod-compromise.yaml")),
 ];
 
