@@ -52,8 +52,15 @@ impl Desk {
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
         let client = Client::try_from(config).unwrap();
         let desk = Desk { _sim: sim, client, home };
-        desk.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}), "/api/v1/namespaces/shop").await;
-        desk.until("the service account", async || !desk.get("/api/v1/namespaces/shop/serviceaccounts/default").await.is_null()).await;
+        desk.apply(
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}),
+            "/api/v1/namespaces/shop",
+        )
+        .await;
+        desk.until("the service account", async || {
+            !desk.get("/api/v1/namespaces/shop/serviceaccounts/default").await.is_null()
+        })
+        .await;
         desk
     }
 
@@ -64,7 +71,8 @@ impl Desk {
     }
 
     async fn apply(&self, object: Value, path: &str) -> Value {
-        self.request("PATCH", &format!("{path}?fieldManager=test&force=true"), "application/apply-patch+yaml", object).await
+        self.request("PATCH", &format!("{path}?fieldManager=test&force=true"), "application/apply-patch+yaml", object)
+            .await
     }
 
     async fn patch(&self, path: &str, body: Value) -> Value {
@@ -169,7 +177,8 @@ impl Desk {
 
     async fn playbook(&self, more: &[&str]) -> Ran {
         let audit = format!("audit-log={}", self.home.path().join("audit.log").display());
-        let mut all = vec!["run", "exposed-secret", "-n", "shop", "--set", "secret=db", "--set", "watch=1s", "--set", &audit];
+        let mut all =
+            vec!["run", "exposed-secret", "-n", "shop", "--set", "secret=db", "--set", "watch=1s", "--set", &audit];
         all.extend(["--yes", "--max-risk", "destructive"]);
         all.extend(more);
         self.quell(&all).await
@@ -230,7 +239,11 @@ fn mounted() -> (Value, Value) {
 /// A shop with its database: web has the password by env, worker by a volume.
 async fn shop() -> (Desk, Postgres) {
     let database = Postgres::start();
-    database.admin(&format!("CREATE ROLE shop LOGIN PASSWORD '{OLD}'; CREATE TABLE orders (n int); ALTER TABLE orders OWNER TO shop")).await;
+    database
+        .admin(&format!(
+            "CREATE ROLE shop LOGIN PASSWORD '{OLD}'; CREATE TABLE orders (n int); ALTER TABLE orders OWNER TO shop"
+        ))
+        .await;
     let desk = Desk::new().await;
     let url = format!("postgres://shop:{OLD}@db/shop");
     desk.secret("db", json!({"username": "shop", "password": OLD, "url": url}), Value::Null).await;
@@ -243,8 +256,16 @@ async fn shop() -> (Desk, Postgres) {
 fn database(desk: &Desk, server: &Postgres) -> Vec<String> {
     let file = server.password_file(desk.home.path());
     // Not one of quell's own files.
-    let file = { let to = desk.home.path().join("test-admin-password"); std::fs::rename(file, &to).unwrap(); to };
-    let sets = ["provider=postgres".to_owned(), format!("database={}", server.url()), format!("database-password-file={}", file.display())];
+    let file = {
+        let to = desk.home.path().join("test-admin-password");
+        std::fs::rename(file, &to).unwrap();
+        to
+    };
+    let sets = [
+        "provider=postgres".to_owned(),
+        format!("database={}", server.url()),
+        format!("database-password-file={}", file.display()),
+    ];
     sets.into_iter().flat_map(|s| ["--set".to_owned(), s]).collect()
 }
 
@@ -273,7 +294,12 @@ async fn a_password_is_replaced_under_a_running_application_and_the_old_one_is_r
     let access = desk.home.path().join("test-access.log");
     std::fs::write(&access, "203.0.113.9 - - GET /\n").unwrap();
     let mut sets = database(&desk, &server);
-    sets.extend(["--set".to_owned(), "second-role=shop_b".into(), "--set".into(), format!("external-log={}", access.display())]);
+    sets.extend([
+        "--set".to_owned(),
+        "second-role=shop_b".into(),
+        "--set".into(),
+        format!("external-log={}", access.display()),
+    ]);
     let ran = desk.playbook(&words(&sets)).await;
     let steps = desk.steps().await;
     for step in ["consumers", "rotate", "update", "audit"] {
@@ -291,7 +317,10 @@ async fn a_password_is_replaced_under_a_running_application_and_the_old_one_is_r
     let other = server.login("shop_b", &new).await.unwrap();
     other.batch_execute("INSERT INTO orders VALUES (2)").await.unwrap();
     application.batch_execute("INSERT INTO orders VALUES (3)").await.expect("the application's connection lived on");
-    assert!(desk.pods("web").await.iter().all(|p| !before.contains(p)), "every pod with it in its environment is another");
+    assert!(
+        desk.pods("web").await.iter().all(|p| !before.contains(p)),
+        "every pod with it in its environment is another"
+    );
     // Old and new are in no file of quell's, in nothing that it said, and in no statement that the server logged.
     for value in [OLD, &new] {
         assert_eq!(desk.holding(value), Vec::<String>::new());
@@ -369,7 +398,8 @@ async fn an_edit_in_between_is_a_conflict_that_names_its_author_and_is_left() {
     desk.secret("db", json!({"password": OLD}), Value::Null).await;
     let ran = desk.playbook(&["--set", "provider=generate", "--only", "consumers,rotate"]).await;
     assert_eq!(desk.steps().await["rotate"], "unproved", "{}", ran.err);
-    desk.patch("/api/v1/namespaces/shop/secrets/db", json!({"data": {"password": STANDARD.encode("somebody-elses")}})).await;
+    desk.patch("/api/v1/namespaces/shop/secrets/db", json!({"data": {"password": STANDARD.encode("somebody-elses")}}))
+        .await;
     let ran = desk.quell(&["resume", "last", "--only", "update", "--yes", "--max-risk", "high"]).await;
     assert!(ran.err.contains("was edited since it was looked at (last by somebody at"), "{}", ran.err);
     assert_eq!(desk.values("db").await["password"], "somebody-elses");
@@ -387,7 +417,8 @@ async fn an_immutable_secret_gets_a_successor_and_undo_points_back() {
     let new = desk.values(&name).await;
     assert_eq!((new["user"].as_str(), new["password"] == OLD), ("x", false), "{}", ran.err);
     let path = "/apis/apps/v1/namespaces/shop/deployments/web";
-    let named = |object: &Value, name: &str| object["spec"]["template"].to_string().matches(&format!("\"{name}\"")).count();
+    let named =
+        |object: &Value, name: &str| object["spec"]["template"].to_string().matches(&format!("\"{name}\"")).count();
     assert_eq!(named(&desk.get(path).await, &name), 2);
     assert!(ran.err.contains("no running pod holds the old value"), "{}", ran.err);
     assert_eq!(desk.values("db").await["password"], OLD, "the old one is as it was");
@@ -403,7 +434,11 @@ async fn an_owners_secret_is_refused_with_the_right_place_and_one_that_comes_bac
     desk.secret("db", json!({"password": OLD}), owner).await;
     desk.deployment("web", 1, json!({"env": [by_env()]}), json!([])).await;
     let ran = desk.playbook(&["--set", "provider=generate"]).await;
-    assert!(ran.err.contains("kept by External Secrets") && ran.err.contains("annotate the ExternalSecret"), "{}", ran.err);
+    assert!(
+        ran.err.contains("kept by External Secrets") && ran.err.contains("annotate the ExternalSecret"),
+        "{}",
+        ran.err
+    );
     assert_eq!(desk.values("db").await["password"], OLD);
 
     // Overridden: the owner puts its value back as soon as it sees the change.
@@ -415,7 +450,11 @@ async fn an_owners_secret_is_refused_with_the_right_place_and_one_that_comes_bac
     let (ran, ()) = tokio::join!(desk.playbook(&sets), back);
     let steps = desk.steps().await;
     assert_ne!(steps["prove"], "verified", "{}", ran.err);
-    assert!(ran.err.contains("the old value is back") || ran.err.contains("does not hold the new values"), "{}", ran.err);
+    assert!(
+        ran.err.contains("the old value is back") || ran.err.contains("does not hold the new values"),
+        "{}",
+        ran.err
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -477,7 +516,12 @@ async fn who_can_read_it_is_right_against_what_was_planted() {
     let store = "/apis/example.org/v1/namespaces/shop/stores/vault";
     desk.until("the new kind", async || !desk.get("/apis/example.org/v1/namespaces/shop/stores").await.is_null()).await;
     desk.apply(json!({"apiVersion": "example.org/v1", "kind": "Store", "metadata": {"name": "vault", "namespace": "shop"}, "spec": {"provider": {"auth": {"tokenSecretRef": {"name": "db", "key": "password"}}}}}), store).await;
-    for (name, resource, verb) in [("reader", "secrets", "watch"), ("runner", "pods", "create"), ("shell", "pods/exec", "create"), ("viewer", "configmaps", "get")] {
+    for (name, resource, verb) in [
+        ("reader", "secrets", "watch"),
+        ("runner", "pods", "create"),
+        ("shell", "pods/exec", "create"),
+        ("viewer", "configmaps", "get"),
+    ] {
         let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name, "namespace": "shop"}, "rules": [{"apiGroups": [""], "resources": [resource], "verbs": [verb]}]});
         desk.apply(role, &format!("/apis/rbac.authorization.k8s.io/v1/namespaces/shop/roles/{name}")).await;
         let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": name, "namespace": "shop"},
@@ -489,7 +533,8 @@ async fn who_can_read_it_is_right_against_what_was_planted() {
     let found = desk.document("data/consumers/consumers.json");
     let names = |of: &str| -> Vec<String> {
         let all = found[of].as_array().unwrap().iter();
-        let mut names: Vec<String> = all.map(|o| format!("{} {}", o["kind"].as_str().unwrap(), o["name"].as_str().unwrap())).collect();
+        let mut names: Vec<String> =
+            all.map(|o| format!("{} {}", o["kind"].as_str().unwrap(), o["name"].as_str().unwrap())).collect();
         names.sort();
         names
     };

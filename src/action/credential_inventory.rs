@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use super::Problem;
-use super::secret_use::{consumers, to_restart};
 use super::secret_keeper::{keepers, keys, writers};
+use super::secret_use::{consumers, to_restart};
 use super::suspect::{Credential, Suspect};
 use crate::clock;
 use crate::cluster::{Cx, Fault};

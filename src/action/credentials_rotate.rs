@@ -12,10 +12,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::credential_inventory::{Looked, has_last_applied, inventory, look, pods};
-use super::node_credentials;
 use super::fresh_value::{Fresh, Generate, Issue};
-use super::secret_use::{consumers, to_restart};
+use super::node_credentials;
 use super::secret_keeper::{keepers, keys};
+use super::secret_use::{consumers, to_restart};
 use super::suspect::Suspect;
 use super::{Action, Conclusion, Done, Kind, Problem, Rule, Scope, Spec, StepPlan};
 use crate::cluster::{Cx, Fault};

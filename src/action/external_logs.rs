@@ -179,7 +179,14 @@ impl ExternalLogs {
         self.addresses.iter().filter_map(|a| Some((a.clone(), a.parse().ok()?))).collect()
     }
 
-    async fn take(&self, cx: &Cx, op: &Op, from: &From<'_>, path: &str, search: &mut Search<'_>) -> Result<Artifact, Problem> {
+    async fn take(
+        &self,
+        cx: &Cx,
+        op: &Op,
+        from: &From<'_>,
+        path: &str,
+        search: &mut Search<'_>,
+    ) -> Result<Artifact, Problem> {
         let started = cx.clock.now();
         let limit = cx.store.max_bytes.min(MAX);
         let mut out: Writer = cx.store.create(path)?;
@@ -304,7 +311,8 @@ impl Action for ExternalLogs {
             plan.ops.push(op);
         }
         if plan.ops.is_empty() {
-            plan.warnings.push("no access log of an external system was given: what happened there will not be known".into());
+            plan.warnings
+                .push("no access log of an external system was given: what happened there will not be known".into());
             let object = ObjectRef { kind: "Log".into(), name: "none".into(), ..ObjectRef::default() };
             plan.ops.push(Op::observe(object, "say that external systems' logs are not known: none was given"));
         }
@@ -356,7 +364,11 @@ impl Action for ExternalLogs {
             let label = Label {
                 title: format!("lines of {name} with one of the addresses"),
                 media_type: "application/json".into(),
-                source: Source { object: op.object.clone(), container: None, what: "external access log, matches".into() },
+                source: Source {
+                    object: op.object.clone(),
+                    container: None,
+                    what: "external access log, matches".into(),
+                },
                 method: Method::responder("search", "addresses that the audit log named", Vec::new()),
                 started: cx.clock.now(),
             };
@@ -392,10 +404,12 @@ impl Action for ExternalLogs {
             }
         }
         let known: Vec<&Value> = done.iter().map(|(_, d)| &d.observed["matches"]).filter(|m| !m.is_null()).collect();
-        outputs["matches"] = if known.is_empty() { Value::Null } else { known.iter().filter_map(|m| m.as_u64()).sum::<u64>().into() };
+        outputs["matches"] =
+            if known.is_empty() { Value::Null } else { known.iter().filter_map(|m| m.as_u64()).sum::<u64>().into() };
         outputs["by_address"] = json!(by);
         outputs["logs"] = done.iter().map(|(_, d)| d.observed["log"].clone()).filter(|l| !l.is_null()).collect();
-        outputs["found"] = done.iter().map(|(_, d)| d.observed["found"].clone()).find(|f| !f.is_null()).unwrap_or_default();
+        outputs["found"] =
+            done.iter().map(|(_, d)| d.observed["found"].clone()).find(|f| !f.is_null()).unwrap_or_default();
         let mut conclusion = Conclusion::of(outputs, done);
         if conclusion.status == crate::event::StepStatus::Verified {
             conclusion.summary = done.iter().map(|(_, d)| d.detail.clone()).collect::<Vec<_>>().join("; ");

@@ -162,7 +162,10 @@ impl Vault {
     /// What is sealed under a name; an error when it is not there.
     pub fn need(&self, name: &str, what: &str) -> Result<Values, Problem> {
         self.get(name)?.ok_or_else(|| {
-            Problem::failed(format!("{what} is not sealed in this incident: {} is not there", self.place(name).display()))
+            Problem::failed(format!(
+                "{what} is not sealed in this incident: {} is not there",
+                self.place(name).display()
+            ))
         })
     }
 

@@ -187,7 +187,14 @@ struct Pass {
     coverage: Coverage,
 }
 
-fn pass(files: &[PathBuf], namespace: &str, name: &str, start: OffsetDateTime, until: OffsetDateTime, told: &dyn Fn(u64)) -> Result<Pass, Problem> {
+fn pass(
+    files: &[PathBuf],
+    namespace: &str,
+    name: &str,
+    start: OffsetDateTime,
+    until: OffsetDateTime,
+    told: &dyn Fn(u64),
+) -> Result<Pass, Problem> {
     let mut pass = Pass {
         readers: BTreeMap::new(),
         slice: Vec::new(),
@@ -205,7 +212,8 @@ fn pass(files: &[PathBuf], namespace: &str, name: &str, start: OffsetDateTime, u
         let mut from = BufReader::with_capacity(1 << 20, File::open(path).map_err(io)?);
         loop {
             line.clear();
-            let n = std::io::Read::take(&mut from, audit::MAX_LINE as u64 + 1).read_until(b'\n', &mut line).map_err(io)?;
+            let n =
+                std::io::Read::take(&mut from, audit::MAX_LINE as u64 + 1).read_until(b'\n', &mut line).map_err(io)?;
             if n == 0 {
                 break;
             }
@@ -230,7 +238,11 @@ fn pass(files: &[PathBuf], namespace: &str, name: &str, start: OffsetDateTime, u
             pass.coverage.saw(staged);
             let received = time("requestReceivedTimestamp").unwrap_or(staged);
             // A watch that began before still carries what changes.
-            if received > until || staged < start || event["stage"] == "RequestReceived" || !reads(&event, namespace, name) {
+            if received > until
+                || staged < start
+                || event["stage"] == "RequestReceived"
+                || !reads(&event, namespace, name)
+            {
                 continue;
             }
             let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -320,7 +332,11 @@ impl Action for SecretReaders {
         let paths = self.paths();
         if paths.is_empty() {
             let why = format!("no audit log was given: who read {} is not known", of.object());
-            return Ok(Done::taken(why.clone(), Some(Proof::Unproved(why)), json!({ "reads": null, "covered": false })));
+            return Ok(Done::taken(
+                why.clone(),
+                Some(Proof::Unproved(why)),
+                json!({ "reads": null, "covered": false }),
+            ));
         }
         let at = format!("data/{}", segment(&cx.step));
         let (slice_path, summary_path) = (format!("{at}/readers.slice.jsonl"), format!("{at}/readers.json"));
@@ -374,7 +390,8 @@ impl Action for SecretReaders {
             warnings: vec!["request and response bodies were left out: they hold the values".into()],
             ..Artifact::of(title, cx.clock.now(), path, size, sha256)
         })?;
-        let gaps = result.coverage.gaps(Duration::seconds(i64::try_from(self.gap.clamp(1, 366 * 86_400)).unwrap_or(300)));
+        let gaps =
+            result.coverage.gaps(Duration::seconds(i64::try_from(self.gap.clamp(1, 366 * 86_400)).unwrap_or(300)));
         let mut doubts: Vec<String> = gaps
             .iter()
             .map(|g| format!("the audit log says nothing from {} to {}", clock::rfc3339(g.from), clock::rfc3339(g.to)))
@@ -447,7 +464,8 @@ impl SecretReaders {
 
 fn done(document: &Value) -> Done {
     let all: Vec<&Value> = document["readers"].as_array().into_iter().flatten().collect();
-    let count = |r: &Value| -> u64 { r["reads"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum() };
+    let count =
+        |r: &Value| -> u64 { r["reads"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum() };
     let allowed = |r: &Value| count(r) - r["denied"].as_u64().unwrap_or(0);
     let people: Vec<&&Value> = all.iter().filter(|r| r["kind"] == "reader" && allowed(r) > 0).collect();
     let outside: Vec<&&&Value> = people.iter().filter(|r| r["inside"] == false).collect();
@@ -463,7 +481,13 @@ fn done(document: &Value) -> Done {
             r["user"].as_str().unwrap_or_default(),
             r["address"].as_str().unwrap_or_default(),
             r["at"].as_str().map(|at| format!(", {at}")).unwrap_or_default(),
-            r["reads"].as_object().into_iter().flatten().map(|(v, n)| format!("{n} {v}")).collect::<Vec<_>>().join(", ")
+            r["reads"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(v, n)| format!("{n} {v}"))
+                .collect::<Vec<_>>()
+                .join(", ")
         )
     };
     let total: u64 = people.iter().map(|r| allowed(r)).sum();

@@ -330,7 +330,9 @@ impl Action for SecretRotate {
         let job = job(cx, &object, &kind, &request);
         let vault = Vault::open(cx)?;
         let old = vault.get("old")?.ok_or_else(|| {
-            Problem::failed("the old value was forgotten when it was shown to be refused: nothing is left to go back to")
+            Problem::failed(
+                "the old value was forgotten when it was shown to be refused: nothing is left to go back to",
+            )
         })?;
         let said = if op.detail["key"] == "revoke-first" {
             provider.restore(&job, &old, &Value::Null).await?

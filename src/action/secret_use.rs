@@ -88,7 +88,10 @@ pub(super) fn uses(spec: &PodSpec, secret: &str) -> Vec<Use> {
         }
     }
     let mut mounted: Vec<&str> = Vec::new();
-    let mut look = |name: &str, env: &Option<Vec<EnvVar>>, from: &Option<Vec<EnvFromSource>>, mounts: &Option<Vec<VolumeMount>>| {
+    let mut look = |name: &str,
+                    env: &Option<Vec<EnvVar>>,
+                    from: &Option<Vec<EnvFromSource>>,
+                    mounts: &Option<Vec<VolumeMount>>| {
         for variable in env.iter().flatten() {
             let reference = variable.value_from.as_ref().and_then(|v| v.secret_key_ref.as_ref());
             if let Some(reference) = reference.filter(|r| r.name == secret) {

@@ -35,7 +35,8 @@ pub async fn fetch(
         return Err(Problem::usage(format!("{:?} is no URL with a host", without_query(url))));
     };
     let name = without_query(url);
-    let base: Uri = format!("{scheme}://{authority}/").parse().map_err(|_| Problem::usage(format!("{name} is no URL")))?;
+    let base: Uri =
+        format!("{scheme}://{authority}/").parse().map_err(|_| Problem::usage(format!("{name} is no URL")))?;
     let mut config = Config::new(base);
     config.connect_timeout = Some(Duration::from_secs(10));
     config.default_retry = false;

@@ -37,9 +37,8 @@ fn secrets(job: &Job<'_>) -> Api<Secret> {
 async fn certificate(job: &Job<'_>) -> Result<Option<Value>, Problem> {
     let meta = secrets(job).get_metadata(&job.secret.name).await?.metadata;
     let name = meta.annotations.as_ref().and_then(|a| a.get("cert-manager.io/certificate-name")).cloned();
-    let name = name.or_else(|| {
-        meta.owner_references.iter().flatten().find(|o| o.kind == "Certificate").map(|o| o.name.clone())
-    });
+    let name = name
+        .or_else(|| meta.owner_references.iter().flatten().find(|o| o.kind == "Certificate").map(|o| o.name.clone()));
     match name {
         Some(name) => match raw::get(&job.cx.client, &path(job, &name)).await {
             Ok(found) => Ok(Some(found)),
@@ -60,8 +59,10 @@ impl CertManager {
             let values = Values(data.into_iter().map(|(k, v)| (k, v.0)).collect());
             if values.0.get("tls.crt") != old.0.get("tls.crt") {
                 if values.0.get("tls.key") == old.0.get("tls.key") {
-                    return Err(Problem::failed("cert-manager issued a new certificate for the old key, the exposed one")
-                        .hint("set spec.privateKey.rotationPolicy: Always on the Certificate, and resume"));
+                    return Err(Problem::failed(
+                        "cert-manager issued a new certificate for the old key, the exposed one",
+                    )
+                    .hint("set spec.privateKey.rotationPolicy: Always on the Certificate, and resume"));
                 }
                 return Ok(Created {
                     values,

@@ -76,9 +76,8 @@ impl Certificate {
         let cert = std::fs::read_to_string(at).map_err(|e| Problem::io("can't read the CA's certificate", at, &e))?;
         let key = private_file(&self.ca_key_file, "the CA's key")?;
         let key = std::str::from_utf8(&key).map_err(|_| Problem::usage("the CA's key is no PEM"))?;
-        let key = KeyPair::from_pem(key).map_err(|_| {
-            Problem::usage(format!("{} is no key that can sign (PKCS#8 PEM)", self.ca_key_file))
-        })?;
+        let key = KeyPair::from_pem(key)
+            .map_err(|_| Problem::usage(format!("{} is no key that can sign (PKCS#8 PEM)", self.ca_key_file)))?;
         Ok((cert, key))
     }
 }

@@ -165,9 +165,7 @@ fn entry<P: Provider + DeserializeOwned + 'static>(name: &'static str, summary: 
         summary,
         bind: |settings| {
             let settings = if settings.is_null() { json!({}) } else { without_blanks(settings) };
-            serde_json::from_value::<P>(settings)
-                .map(|p| Arc::new(p) as Arc<dyn Provider>)
-                .map_err(|e| e.to_string())
+            serde_json::from_value::<P>(settings).map(|p| Arc::new(p) as Arc<dyn Provider>).map_err(|e| e.to_string())
         },
     }
 }
@@ -214,8 +212,10 @@ pub(super) fn bind(name: &str, settings: &Value) -> Result<Arc<dyn Provider>, St
     {
         return Err(format!("`settings` has no provider {unknown:?}; there are {}", names()));
     }
-    let entry =
-        all.iter().find(|e| e.name == name).ok_or_else(|| format!("there is no provider {name:?}; there are {}", names()))?;
+    let entry = all
+        .iter()
+        .find(|e| e.name == name)
+        .ok_or_else(|| format!("there is no provider {name:?}; there are {}", names()))?;
     (entry.bind)(&settings[name]).map_err(|why| format!("settings of {name}: {why}; it is {}", entry.summary))
 }
 

@@ -81,8 +81,7 @@ impl Postgres {
             "sslmode=disable" => false,
             _ => return Err(bad("knows sslmode=verify-full (the default) and sslmode=disable")),
         };
-        let server =
-            Server { host: host.into(), port, database: database.into(), tls, ca_file: self.ca_file.clone() };
+        let server = Server { host: host.into(), port, database: database.into(), tls, ca_file: self.ca_file.clone() };
         Ok(Where { server, admin: admin.into() })
     }
 
@@ -119,7 +118,11 @@ impl Postgres {
     }
 
     fn object(&self, at: &Where, role: &str) -> ObjectRef {
-        ObjectRef { kind: "PostgreSQL role".into(), name: format!("{role}@{}", at.server.place()), ..ObjectRef::default() }
+        ObjectRef {
+            kind: "PostgreSQL role".into(),
+            name: format!("{role}@{}", at.server.place()),
+            ..ObjectRef::default()
+        }
     }
 
     /// The old role, as `detail` or the Secret has it.
@@ -248,7 +251,9 @@ impl Provider for Postgres {
                 outlook.blockers.push(format!("{} may not change roles (CREATEROLE)", at.admin));
             }
             match (row.get::<_, Option<bool>>(1), &role) {
-                (None, Some(role)) => outlook.blockers.push(format!("there is no role {role} at {}", at.server.place())),
+                (None, Some(role)) => {
+                    outlook.blockers.push(format!("there is no role {role} at {}", at.server.place()))
+                }
                 (Some(false), Some(role)) => outlook.warnings.push(format!("the role {role} can't log in now")),
                 _ => {}
             }

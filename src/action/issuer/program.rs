@@ -171,7 +171,12 @@ impl External {
         if let Some(failed) = said.failed {
             return Err(Problem::failed(failed));
         }
-        let words = format!("the program {:?} says so{}{}", self.name(), if said.message.is_empty() { "" } else { ": " }, said.message);
+        let words = format!(
+            "the program {:?} says so{}{}",
+            self.name(),
+            if said.message.is_empty() { "" } else { ": " },
+            said.message
+        );
         Ok(match said.result.as_str() {
             "yes" => Answer::Yes(words),
             "no" => Answer::No(words),

@@ -52,13 +52,14 @@ impl Registry {
         let auth =
             auths.get(&server).ok_or_else(|| Problem::usage(format!("{KEY} has no {server}; it has {}", names())))?;
         let pair = auth["auth"].as_str().and_then(|a| STANDARD.decode(a).ok()).map(Zeroizing::new);
-        let (user, password) = match pair.as_ref().and_then(|p| std::str::from_utf8(p).ok()).and_then(|p| p.split_once(':')) {
-            Some((user, password)) => (user.to_owned(), password.to_owned()),
-            None => (
-                auth["username"].as_str().unwrap_or_default().to_owned(),
-                auth["password"].as_str().unwrap_or_default().to_owned(),
-            ),
-        };
+        let (user, password) =
+            match pair.as_ref().and_then(|p| std::str::from_utf8(p).ok()).and_then(|p| p.split_once(':')) {
+                Some((user, password)) => (user.to_owned(), password.to_owned()),
+                None => (
+                    auth["username"].as_str().unwrap_or_default().to_owned(),
+                    auth["password"].as_str().unwrap_or_default().to_owned(),
+                ),
+            };
         let pairs = [("username", user), ("password", password)];
         Ok((server, Values(pairs.map(|(k, v)| (k.to_owned(), v.into_bytes())).into())))
     }
@@ -67,8 +68,7 @@ impl Registry {
         let bytes = secret.0.get(KEY).map(Vec::as_slice).unwrap_or_default();
         let mut config: Value =
             serde_json::from_slice(bytes).map_err(|_| Problem::failed(format!("{KEY} is no JSON document")))?;
-        let (user, password) =
-            (login.text("username").unwrap_or_default(), login.text("password").unwrap_or_default());
+        let (user, password) = (login.text("username").unwrap_or_default(), login.text("password").unwrap_or_default());
         if password.is_empty() {
             return Err(Problem::failed("the program gave no `values.password`"));
         }
@@ -157,10 +157,10 @@ mod tests {
 
     #[test]
     fn the_new_password_takes_the_old_ones_place_and_nothing_elses() {
-        let old = json!({"auths": {"r.example": {"auth": STANDARD.encode("puller:old:pw")}, "other": {"auth": "eDp5"}}});
+        let old =
+            json!({"auths": {"r.example": {"auth": STANDARD.encode("puller:old:pw")}, "other": {"auth": "eDp5"}}});
         let old = Values([(KEY.to_owned(), old.to_string().into_bytes())].into());
-        let registry: Registry =
-            serde_json::from_value(json!({"server": "r.example", "argv": ["x"]})).unwrap();
+        let registry: Registry = serde_json::from_value(json!({"server": "r.example", "argv": ["x"]})).unwrap();
         let (server, login) = registry.login(&old).unwrap();
         assert_eq!((login.text("username"), login.text("password")), (Some("puller"), Some("old:pw")));
         let new = Values([("password".to_owned(), b"new".to_vec())].into());

@@ -48,7 +48,9 @@ impl ServiceAccountToken {
         let name = new_name(job);
         loop {
             let Some(secret) = api(job).get_opt(&name).await? else { return Ok(None) };
-            if secret.metadata.annotations.as_ref().and_then(|a| a.get(MADE_BY)).map(String::as_str) != Some(job.request) {
+            if secret.metadata.annotations.as_ref().and_then(|a| a.get(MADE_BY)).map(String::as_str)
+                != Some(job.request)
+            {
                 return Err(Problem::new(
                     Fault::Conflict,
                     format!("Secret {name} is there already, and not of this rotation"),
@@ -96,7 +98,8 @@ impl Provider for ServiceAccountToken {
             return Ok(outlook);
         }
         let account = account(job).await?.unwrap_or_default();
-        outlook.summary = format!("create Secret {} for a new token of the service account {account}", outlook.object.name);
+        outlook.summary =
+            format!("create Secret {} for a new token of the service account {account}", outlook.object.name);
         outlook.after = json!({ "type": TYPE, "annotations": { ACCOUNT: account } });
         outlook.undo = Some(Undo::Automatic("delete the new Secret, which revokes the new token".into()));
         outlook.revoke = Some(format!("delete Secret {}, which revokes its token", job.secret.name));

@@ -46,7 +46,11 @@ impl NodeDrain {
         let gone = |uid: &str| now.gone(uid);
         let left: Vec<Left> = list("left")
             .iter()
-            .map(|l| Left { pod: text(&l["pod"]), uid: text(&l["uid"]), owner: l["owner"]["uid"].as_str().map(Into::into) })
+            .map(|l| Left {
+                pod: text(&l["pod"]),
+                uid: text(&l["uid"]),
+                owner: l["owner"]["uid"].as_str().map(Into::into),
+            })
             .filter(|l| now.there.get(&l.uid).is_none_or(|t| t.deleting))
             .collect();
         let waited_for = list("waited_for");
@@ -140,11 +144,8 @@ impl NodeDrain {
         let mut known: BTreeSet<String> =
             op.detail["known"].as_array().into_iter().flatten().filter_map(|u| u.as_str().map(Into::into)).collect();
         known.extend(left.iter().map(|l| l.uid.clone()));
-        let namespaces: BTreeSet<&str> = left
-            .iter()
-            .filter(|l| l.owner.is_some())
-            .filter_map(|l| l.pod.split('/').next())
-            .collect();
+        let namespaces: BTreeSet<&str> =
+            left.iter().filter(|l| l.owner.is_some()).filter_map(|l| l.pod.split('/').next()).collect();
         let mut seen: BTreeMap<String, Elsewhere> = BTreeMap::new();
         let node = self.node.as_str();
         let one = |pod: &Value| -> Option<(String, Elsewhere)> {

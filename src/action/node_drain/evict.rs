@@ -55,12 +55,8 @@ impl NodeDrain {
     }
 
     async fn refused(&self, cx: &Cx, op: &Op, sight: &Sight, status: Status) -> Result<Done, Problem> {
-        let causes: Vec<(String, String)> = status
-            .details
-            .iter()
-            .flat_map(|d| &d.causes)
-            .map(|c| (c.reason.clone(), c.message.clone()))
-            .collect();
+        let causes: Vec<(String, String)> =
+            status.details.iter().flat_map(|d| &d.causes).map(|c| (c.reason.clone(), c.message.clone())).collect();
         let cause = |reason: &str| causes.iter().find(|(r, _)| r == reason).map(|(_, message)| message.as_str());
         match status.code {
             404 => Ok(self.over(op, "was gone when it was asked")),
@@ -146,12 +142,22 @@ impl NodeDrain {
     fn given_up(&self, op: &Op) -> Done {
         let budget = budgets(op).join(", ");
         let text = format!("{} stays: its budget {budget} did not let it go within {} s", op.object, self.deadline);
-        Done { status: OpStatus::LeftOut, proof: Some(Proof::Unproved(text.clone())), detail: text, observed: Value::Null }
+        Done {
+            status: OpStatus::LeftOut,
+            proof: Some(Proof::Unproved(text.clone())),
+            detail: text,
+            observed: Value::Null,
+        }
     }
 
     fn never(&self, op: &Op, words: &str) -> Done {
         let text = format!("{} stays: {words}", op.object);
-        Done { status: OpStatus::LeftOut, proof: Some(Proof::Unproved(text.clone())), detail: text, observed: Value::Null }
+        Done {
+            status: OpStatus::LeftOut,
+            proof: Some(Proof::Unproved(text.clone())),
+            detail: text,
+            observed: Value::Null,
+        }
     }
 
     /// What is left until the deadline, and what comes then.

@@ -55,8 +55,7 @@ impl Rule {
     fn allows(&self, verb: &str, group: &str, resource: &str, names: Option<&BTreeSet<String>>) -> bool {
         let has = |list: &[String], wanted: &str| list.iter().any(|l| l == "*" || l == wanted);
         let sub = resource.split_once('/').map(|(_, sub)| format!("*/{sub}"));
-        let resource =
-            self.resources.iter().any(|r| r == "*" || r == resource || sub.as_deref() == Some(r.as_str()));
+        let resource = self.resources.iter().any(|r| r == "*" || r == resource || sub.as_deref() == Some(r.as_str()));
         let named = match names {
             _ if self.resource_names.is_empty() => true,
             Some(names) => self.resource_names.iter().any(|n| names.contains(n)),
@@ -151,7 +150,9 @@ fn has_any(rule: &Rule, verbs: &[&str], group: &str, resource: &str) -> bool {
 
 /// Who may pose as others: without namespace, so only by a ClusterRoleBinding; as service accounts, in one too.
 fn impersonates(rules: &[Rule]) -> bool {
-    ["users", "groups", "serviceaccounts"].iter().any(|r| rules.iter().any(|rule| has_any(rule, &["impersonate"], "", r)))
+    ["users", "groups", "serviceaccounts"]
+        .iter()
+        .any(|r| rules.iter().any(|rule| has_any(rule, &["impersonate"], "", r)))
 }
 
 /// The identities, and what could not be read.

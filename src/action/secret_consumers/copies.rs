@@ -87,7 +87,10 @@ pub async fn find(
     let mut copies = Vec::new();
     let mut left = Vec::new();
     if needles.digests.is_empty() {
-        left.push(format!("copies of its values: they have less than {} characters and would be met by chance", LONG / 2));
+        left.push(format!(
+            "copies of its values: they have less than {} characters and would be met by chance",
+            LONG / 2
+        ));
         return Ok((copies, left));
     }
     for (kind, plural) in [("Secret", "secrets"), ("ConfigMap", "configmaps")] {

@@ -13,9 +13,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::credential_inventory::{Looked, has_last_applied, look};
+use super::sealed::Vault;
 use super::secret_keeper::{keepers, keys, writers};
 use super::secret_of::{SecretNow, secret_now};
-use super::sealed::Vault;
 use super::{Action, Conclusion, Done, Kind, Problem, Rule, Scope, Spec, StepPlan};
 use crate::cluster::Cx;
 use crate::event::{Label, Method, ObjectRef, Op, Proof, Risk, Source};
@@ -86,18 +86,48 @@ impl Kind for SecretConsumers {
             lists("batch", "jobs", Scope::Target, "to find templates that name the Secret"),
             lists("batch", "cronjobs", Scope::Target, "to find templates that name the Secret"),
             lists("", "serviceaccounts", Scope::Target, "to find service accounts that name the Secret"),
-            lists("networking.k8s.io", "ingresses", Scope::Target, "to find Ingresses that take their TLS from the Secret"),
+            lists(
+                "networking.k8s.io",
+                "ingresses",
+                Scope::Target,
+                "to find Ingresses that take their TLS from the Secret",
+            ),
             lists("", "persistentvolumes", Scope::Cluster, "to find volumes whose driver reads the Secret"),
-            lists("storage.k8s.io", "storageclasses", Scope::Cluster, "to find storage classes whose driver reads the Secret"),
+            lists(
+                "storage.k8s.io",
+                "storageclasses",
+                Scope::Cluster,
+                "to find storage classes whose driver reads the Secret",
+            ),
             lists("rbac.authorization.k8s.io", "roles", Scope::Target, "to find who may read the Secret"),
             lists("rbac.authorization.k8s.io", "rolebindings", Scope::Target, "to find who may read the Secret"),
             lists("rbac.authorization.k8s.io", "clusterroles", Scope::Cluster, "to find who may read the Secret"),
-            lists("rbac.authorization.k8s.io", "clusterrolebindings", Scope::Cluster, "to find who may read the Secret"),
-            lists("gateway.networking.k8s.io", "gateways", Scope::Cluster, "to find Gateways that take their TLS from the Secret"),
-            lists("secrets-store.csi.x-k8s.io", "secretproviderclasses", Scope::Cluster, "to find what fills the Secret"),
+            lists(
+                "rbac.authorization.k8s.io",
+                "clusterrolebindings",
+                Scope::Cluster,
+                "to find who may read the Secret",
+            ),
+            lists(
+                "gateway.networking.k8s.io",
+                "gateways",
+                Scope::Cluster,
+                "to find Gateways that take their TLS from the Secret",
+            ),
+            lists(
+                "secrets-store.csi.x-k8s.io",
+                "secretproviderclasses",
+                Scope::Cluster,
+                "to find what fills the Secret",
+            ),
             lists("external-secrets.io", "externalsecrets", Scope::Cluster, "to find what fills or pushes the Secret"),
             lists("external-secrets.io", "secretstores", Scope::Cluster, "to find stores that log in with the Secret"),
-            lists("external-secrets.io", "clustersecretstores", Scope::Cluster, "to find stores that log in with the Secret"),
+            lists(
+                "external-secrets.io",
+                "clustersecretstores",
+                Scope::Cluster,
+                "to find stores that log in with the Secret",
+            ),
             lists("cert-manager.io", "certificates", Scope::Cluster, "to find what fills the Secret"),
             lists("cert-manager.io", "issuers", Scope::Cluster, "to find issuers that sign with the Secret"),
             lists("cert-manager.io", "clusterissuers", Scope::Cluster, "to find issuers that sign with the Secret"),
@@ -235,7 +265,10 @@ impl Action for SecretConsumers {
             title: "who uses the Secret, who could read it, and copies of its values; no values".into(),
             media_type: "application/json".into(),
             source: Source { object: op.object.clone(), container: None, what: "consumers".into() },
-            method: Method::api("lists by pages; values compared by keyed digests", vec!["secrets".into(), "pods".into()]),
+            method: Method::api(
+                "lists by pages; values compared by keyed digests",
+                vec!["secrets".into(), "pods".into()],
+            ),
             started,
         };
         cx.store.put_json(&path, label, cx.clock, &document, Vec::new())?;
@@ -249,9 +282,8 @@ impl Action for SecretConsumers {
 
 fn done(document: &Value) -> Done {
     let count = |key: &str| document[key].as_array().map_or(0, Vec::len);
-    let texts = |key: &str| -> Vec<&str> {
-        document[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
-    };
+    let texts =
+        |key: &str| -> Vec<&str> { document[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect() };
     let identities = document["identities"].as_array().cloned().unwrap_or_default();
     let with = |power: &str| {
         identities.iter().filter(|i| i["powers"].as_array().is_some_and(|p| p.iter().any(|p| p == power))).count()
@@ -285,7 +317,10 @@ fn done(document: &Value) -> Done {
         plural(with("read"), "identity", "identities"),
         identities.len() - with("read"),
         match copies.as_slice() {
-            [] => format!("no copy of its values in the {}", document["copies_looked_for_in"].as_str().unwrap_or_default()),
+            [] => format!(
+                "no copy of its values in the {}",
+                document["copies_looked_for_in"].as_str().unwrap_or_default()
+            ),
             some => format!("copies of its values: {}", short(some)),
         }
     );

@@ -90,7 +90,14 @@ async fn search(
         let mut places = Vec::new();
         for (part, value) in object.as_object().into_iter().flatten() {
             if !["metadata", "status", "apiVersion", "kind"].contains(&part.as_str()) {
-                mentions(value, part, own.is_none_or(|n| n == namespace) && own.is_some(), namespace, secret, &mut places);
+                mentions(
+                    value,
+                    part,
+                    own.is_none_or(|n| n == namespace) && own.is_some(),
+                    namespace,
+                    secret,
+                    &mut places,
+                );
             }
         }
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -195,15 +202,35 @@ mod tests {
     #[test]
     fn a_name_counts_where_the_field_says_that_it_is_a_secrets() {
         for (value, home, expected) in [
-            (json!({"tls": [{"hosts": ["db"], "secretName": "db"}]}), true, vec!["spec.tls[0].hosts[0]", "spec.tls[0].secretName"]),
+            (
+                json!({"tls": [{"hosts": ["db"], "secretName": "db"}]}),
+                true,
+                vec!["spec.tls[0].hosts[0]", "spec.tls[0].secretName"],
+            ),
             (json!({"rules": [{"host": "db"}], "backend": {"service": {"name": "db"}}}), true, vec![]),
-            (json!({"listeners": [{"tls": {"certificateRefs": [{"kind": "Secret", "name": "db"}]}}]}), true, vec!["spec.listeners[0].tls.certificateRefs[0].name"]),
-            (json!({"provider": {"vault": {"auth": {"tokenSecretRef": {"name": "db", "key": "token"}}}}}), true, vec!["spec.provider.vault.auth.tokenSecretRef.name"]),
+            (
+                json!({"listeners": [{"tls": {"certificateRefs": [{"kind": "Secret", "name": "db"}]}}]}),
+                true,
+                vec!["spec.listeners[0].tls.certificateRefs[0].name"],
+            ),
+            (
+                json!({"provider": {"vault": {"auth": {"tokenSecretRef": {"name": "db", "key": "token"}}}}}),
+                true,
+                vec!["spec.provider.vault.auth.tokenSecretRef.name"],
+            ),
             (json!({"secretRef": {"name": "db", "namespace": "other"}}), true, vec![]),
             (json!({"secretRef": {"name": "db", "namespace": "shop"}}), false, vec!["spec.secretRef.name"]),
             (json!({"secretRef": {"name": "db"}}), false, vec![]),
-            (json!({"csi": {"nodePublishSecretRef": {"name": "db", "namespace": "shop"}}}), false, vec!["spec.csi.nodePublishSecretRef.name"]),
-            (json!({"parameters": {"csi.storage.k8s.io/node-stage-secret-name": "db", "csi.storage.k8s.io/node-stage-secret-namespace": "shop"}}), false, vec!["spec.parameters.csi.storage.k8s.io/node-stage-secret-name"]),
+            (
+                json!({"csi": {"nodePublishSecretRef": {"name": "db", "namespace": "shop"}}}),
+                false,
+                vec!["spec.csi.nodePublishSecretRef.name"],
+            ),
+            (
+                json!({"parameters": {"csi.storage.k8s.io/node-stage-secret-name": "db", "csi.storage.k8s.io/node-stage-secret-namespace": "shop"}}),
+                false,
+                vec!["spec.parameters.csi.storage.k8s.io/node-stage-secret-name"],
+            ),
         ] {
             // A host of the Secret's name under tls is told too: better once too often.
             let mut seen = found(value.clone(), home);

@@ -148,8 +148,7 @@ pub async fn find(cx: &Cx, namespace: &str, secret: &str, classes: &BTreeSet<Str
         if uses.is_empty() {
             return;
         }
-        let workload =
-            owner(&pod.metadata).map(|(name, uid)| parents.get(&uid).cloned().unwrap_or(name));
+        let workload = owner(&pod.metadata).map(|(name, uid)| parents.get(&uid).cloned().unwrap_or(name));
         pods.push(Holder {
             created: serde_json::to_value(&pod.metadata.creation_timestamp)
                 .ok()

@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::restart::{RESTARTED_BY, mark};
-use crate::action::secret_use::Use;
 use crate::action::Problem;
 use crate::action::sealed::{Values, Vault};
+use crate::action::secret_use::Use;
 use crate::clock;
 use crate::cluster::exec::{self, End, Limits, Listener, Place};
 use crate::cluster::{Cx, raw};
@@ -125,13 +125,7 @@ pub async fn judge(
     Ok(Some(judged))
 }
 
-async fn one(
-    cx: &Cx,
-    question: &Question<'_>,
-    namespace: &str,
-    pod: &Value,
-    usage: &Use,
-) -> Result<Verdict, Problem> {
+async fn one(cx: &Cx, question: &Question<'_>, namespace: &str, pod: &Value, usage: &Use) -> Result<Verdict, Problem> {
     let time = |v: &Value| v.as_str().and_then(|t| clock::parse(t).ok());
     // Both times are the API server's, in whole seconds.
     let created = time(&pod["metadata"]["creationTimestamp"]);
@@ -165,12 +159,15 @@ async fn one(
     }
     match (usage.via, &usage.container, &usage.at) {
         ("volume", Some(container), Some(at)) if question.exec => {
-            mounted(cx, question, namespace, pod["metadata"]["name"].as_str().unwrap_or_default(), container, at, usage).await
+            mounted(cx, question, namespace, pod["metadata"]["name"].as_str().unwrap_or_default(), container, at, usage)
+                .await
         }
         ("volume", Some(_), Some(_)) => {
             Ok(Verdict::Unknown("what is mounted is not looked at (inspect: none); the kubelet refreshes it".into()))
         }
-        ("volume", _, _) => Ok(Verdict::Unknown("no container mounts the volume: the kubelet refreshes it on the node".into())),
+        ("volume", _, _) => {
+            Ok(Verdict::Unknown("no container mounts the volume: the kubelet refreshes it on the node".into()))
+        }
         _ => Ok(Verdict::Unknown("a volume's driver reads it by itself".into())),
     }
 }
@@ -185,7 +182,9 @@ async fn mounted(
     at: &str,
     usage: &Use,
 ) -> Result<Verdict, Problem> {
-    let Some(old) = question.old else { return Ok(Verdict::Unknown("the old value is not sealed here any more".into())) };
+    let Some(old) = question.old else {
+        return Ok(Verdict::Unknown("the old value is not sealed here any more".into()));
+    };
     // A whole volume: one changed key is enough, for the kubelet swaps all of them at once.
     let (file, key) = match (&usage.key, question.keys.first()) {
         (Some(key), _) => (at.to_owned(), key.clone()),

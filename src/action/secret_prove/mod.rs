@@ -125,7 +125,14 @@ const fn workload(resource: &'static str) -> Rule {
 }
 
 const fn lists(group: &'static str, resource: &'static str) -> Rule {
-    Rule { group, resource, verbs: &["list"], scope: Scope::Target, why: "to find consumers and copies", optional: true }
+    Rule {
+        group,
+        resource,
+        verbs: &["list"],
+        scope: Scope::Target,
+        why: "to find consumers and copies",
+        optional: true,
+    }
 }
 
 impl Kind for SecretProve {
@@ -213,7 +220,8 @@ impl Kind for SecretProve {
 }
 
 /// Said where the old value is not forgotten.
-const KEPT: &str = "the old value stays sealed for undo in the incident's folder (sealed/): remove that when it is not needed";
+const KEPT: &str =
+    "the old value stays sealed for undo in the incident's folder (sealed/): remove that when it is not needed";
 
 /// What the step works with.
 struct Parts {
@@ -291,7 +299,10 @@ impl SecretProve {
             let back = old.is_some_and(|old| {
                 digest_of_keys(&vault, &old, &parts.keys) == digest_of_keys(&vault, &now.values, &parts.keys)
             });
-            let keepers: Vec<String> = super::secret_keeper::keepers(&now.meta).into_iter().map(|k| format!("{} ({})", k.who, k.how)).collect();
+            let keepers: Vec<String> = super::secret_keeper::keepers(&now.meta)
+                .into_iter()
+                .map(|k| format!("{} ({})", k.who, k.how))
+                .collect();
             let who = if keepers.is_empty() {
                 super::secret_keeper::writers(&now.meta).join(", ")
             } else {
@@ -310,7 +321,10 @@ impl SecretProve {
             // What could not be read was said by the step that found the consumers.
             let (copies, _) = copies::find(cx, namespace, &vault, &old, &parts.keys, uid, false).await?;
             open.extend(copies.iter().map(|c| {
-                format!("{} {} has the old value too (key {}): change it, or whoever uses it fails", c.kind, c.name, c.key)
+                format!(
+                    "{} {} has the old value too (key {}): change it, or whoever uses it fails",
+                    c.kind, c.name, c.key
+                )
             }));
         }
         let (judged, not_read) = self.look(cx, parts).await?;
@@ -329,7 +343,8 @@ impl SecretProve {
             let seen = self.open(cx, &parts).await?;
             // Only what refreshes by itself, or is about to end, can become better by waiting.
             let may_change = seen.0.iter().any(|j| {
-                let refreshes = |(u, v): &(_, _)| is_volume(u) && matches!(v, holders::Verdict::Old(_)) && !parts.renamed;
+                let refreshes =
+                    |(u, v): &(_, _)| is_volume(u) && matches!(v, holders::Verdict::Old(_)) && !parts.renamed;
                 j.ending && j.holds() || j.uses.iter().any(refreshes)
             });
             if !may_change || Instant::now() >= deadline {
@@ -348,7 +363,10 @@ impl SecretProve {
             title: "every pod that uses the Secret: whether it holds the old value, and by what that was told".into(),
             media_type: "application/json".into(),
             source: Source { object: op.object.clone(), container: None, what: "holders of the old value".into() },
-            method: Method::api("start times, and mounted files by exec, compared by keyed digest", vec!["pods".into()]),
+            method: Method::api(
+                "start times, and mounted files by exec, compared by keyed digest",
+                vec!["pods".into()],
+            ),
             started,
         };
         let free = (1..1000u32).map(|n| {
@@ -408,7 +426,8 @@ impl SecretProve {
         let (old, new) = match (vault.get("old")?, vault.get("made")?) {
             (Some(old), Some(new)) => (old, new),
             _ => {
-                let said = "the old value is not sealed here any more: an earlier try had shown it refused, and forgot it";
+                let said =
+                    "the old value is not sealed here any more: an earlier try had shown it refused, and forgot it";
                 let observed = json!({ "refused": true });
                 return Ok(Done::taken(said, Some(Proof::Verified(said.into())), observed));
             }
@@ -434,7 +453,9 @@ impl SecretProve {
             (Answer::No(old), Answer::Yes(new)) => Proof::Verified(format!("the old one: {old}; the new one: {new}")),
             (Answer::Yes(words), _) => Proof::Refuted(format!("the old credential is still taken: {words}")),
             (_, Answer::No(words)) => Proof::Refuted(format!("the new credential is not taken: {words}")),
-            (Answer::Unknown(why), _) => Proof::Unproved(format!("that the old credential is refused is not shown: {why}")),
+            (Answer::Unknown(why), _) => {
+                Proof::Unproved(format!("that the old credential is refused is not shown: {why}"))
+            }
             (Answer::No(old), Answer::Unknown(why)) => {
                 Proof::Unproved(format!("the old one: {old}; that the new one is taken is not shown: {why}"))
             }
@@ -532,7 +553,8 @@ impl Action for SecretProve {
         }
         for name in &parts.repointed {
             let Some((object, path)) = restart::place(&namespace, name) else { continue };
-            let mut op = Op::observe(object, format!("see that new pods of {name}, which name the new Secret, have taken over"));
+            let mut op =
+                Op::observe(object, format!("see that new pods of {name}, which name the new Secret, have taken over"));
             op.detail = json!({ "key": "rollout", "path": path });
             plan.ops.push(op);
         }
@@ -551,14 +573,17 @@ impl Action for SecretProve {
         see.detail = json!({ "key": "prove" });
         plan.ops.push(see);
         let object = parts.of.object();
-        let credential = ObjectRef { kind: "Credential".into(), name: parts.of.secret.name.clone(), ..ObjectRef::default() };
+        let credential =
+            ObjectRef { kind: "Credential".into(), name: parts.of.secret.name.clone(), ..ObjectRef::default() };
         let revokes = self
             .with_job(cx, &parts, async |job| {
                 // The Secret may have the new values by now: the old ones are sealed.
                 let old = if Vault::has(cx, "old") { Vault::open(cx)?.get("old")? } else { None };
                 let old = match old {
                     Some(old) => Some(old),
-                    None => secret_now(cx, &namespace, &parts.of.secret.name, None).await.ok().map(|n| n.values.clone()),
+                    None => {
+                        secret_now(cx, &namespace, &parts.of.secret.name, None).await.ok().map(|n| n.values.clone())
+                    }
                 };
                 parts.provider.look(&job, old.as_ref()).await
             })
@@ -569,7 +594,9 @@ impl Action for SecretProve {
                 let undo = match (by_token, parts.rotated.provider.as_str()) {
                     (true, _) => Undo::Impossible("a deleted token can't be made again".into()),
                     (_, "manual") => Undo::Impossible("a person revoked it".into()),
-                    _ => Undo::Automatic("let the old credential work again, as long as its value is sealed here".into()),
+                    _ => {
+                        Undo::Automatic("let the old credential work again, as long as its value is sealed here".into())
+                    }
                 };
                 let target = if by_token { object.clone() } else { credential.clone() };
                 let when = if self.revoke == When::Anyway { "" } else { ", once nobody holds it" };
@@ -587,7 +614,10 @@ impl Action for SecretProve {
             last("refused", "try the old credential, which must be refused, and the new one".into());
             last("watch", format!("watch for uses of the old credential for {} s", self.watch_seconds));
         } else {
-            last("end", format!("say what becomes of the old one: {} has nobody who could revoke it", parts.rotated.provider));
+            last(
+                "end",
+                format!("say what becomes of the old one: {} has nobody who could revoke it", parts.rotated.provider),
+            );
         }
         plan.outputs = json!({ "restarted": [], "open": [], "revoked": parts.rotated.revoked, "refused": false, "handed_over": by_hand });
         Ok(plan)

@@ -60,7 +60,8 @@ fn takes(selector: &Value, labels: &Value) -> bool {
     let exact = selector["matchLabels"].as_object().into_iter().flatten().all(|(k, v)| has(k) == v.as_str());
     let loose = selector["matchExpressions"].as_array().into_iter().flatten().all(|e| {
         let value = has(e["key"].as_str().unwrap_or_default());
-        let among = || e["values"].as_array().is_some_and(|all| all.iter().any(|v| v.as_str() == value && value.is_some()));
+        let among =
+            || e["values"].as_array().is_some_and(|all| all.iter().any(|v| v.as_str() == value && value.is_some()));
         match e["operator"].as_str() {
             Some("In") => among(),
             Some("NotIn") => !among(),
@@ -120,7 +121,9 @@ pub async fn plan(
     let mut restarts = Restarts::default();
     let known = budgets(cx, namespace).await?;
     if known.is_none() {
-        restarts.warnings.push("you may not list disruption budgets: restarts go one after the other, blind to them".into());
+        restarts
+            .warnings
+            .push("you may not list disruption budgets: restarts go one after the other, blind to them".into());
     }
     let known = known.unwrap_or_default();
     let mut targets = Vec::new();
@@ -157,9 +160,12 @@ pub async fn plan(
         };
         let spec = &object["spec"];
         let labels = spec["template"]["metadata"]["labels"].clone();
-        let strategy = spec["strategy"]["type"].as_str().or(spec["updateStrategy"]["type"].as_str()).unwrap_or_default();
+        let strategy =
+            spec["strategy"]["type"].as_str().or(spec["updateStrategy"]["type"].as_str()).unwrap_or_default();
         if strategy == "OnDelete" {
-            restarts.warnings.push(format!("{name} replaces a pod only when it is deleted: each of its pods is evicted"));
+            restarts
+                .warnings
+                .push(format!("{name} replaces a pod only when it is deleted: each of its pods is evicted"));
             evict.extend(found.pods.iter().filter(|p| p.workload.as_deref() == Some(name.as_str())));
         }
         let budgets: Vec<Budget> = known.iter().filter(|b| takes(&b.selector, &labels)).cloned().collect();
@@ -170,7 +176,9 @@ pub async fn plan(
                 budget.name
             )),
             ("Recreate", _) => Some(format!("{name} is of strategy Recreate: it is down until its new pods are ready")),
-            _ if spec["paused"] == true => Some(format!("{name} is paused: its pods are not replaced until it is resumed")),
+            _ if spec["paused"] == true => {
+                Some(format!("{name} is paused: its pods are not replaced until it is resumed"))
+            }
             _ => None,
         };
         targets.push(Target {
@@ -190,9 +198,8 @@ pub async fn plan(
     }
     // Those whose budgets have room first: a budget that is short now may recover meanwhile. Then the small ones: what is
     // wrong with the new value shows where it does least harm.
-    targets.sort_by_key(|t| {
-        (t.budgets.iter().any(|b| !b.kept()), t.wants, t.object.kind.clone(), t.object.name.clone())
-    });
+    targets
+        .sort_by_key(|t| (t.budgets.iter().any(|b| !b.kept()), t.wants, t.object.kind.clone(), t.object.name.clone()));
     for target in targets {
         let Target { object, path, labels, wants, budgets, note } = target;
         restarts.warnings.extend(note);
@@ -203,7 +210,8 @@ pub async fn plan(
         let kept = if names.is_empty() { String::new() } else { format!(", keeping budget {}", names.join(", ")) };
         let undo = Undo::Impossible("its pods were replaced; the note on its template does no harm".into());
         let pods = if wants == 1 { "1 pod".to_owned() } else { format!("{wants} pods") };
-        let mut op = Op::change("restart", object.clone(), format!("restart {object} ({pods}){kept}"), Risk::High, undo);
+        let mut op =
+            Op::change("restart", object.clone(), format!("restart {object} ({pods}){kept}"), Risk::High, undo);
         op.after = json!({ "spec": { "template": { "metadata": { "annotations": { RESTARTED_AT: "(now)" } } } } });
         op.detail = json!({ "key": "restart", "path": path, "labels": labels });
         let answer = send(cx, &op, "dry-run", true).await.map(|_| ());
@@ -231,8 +239,13 @@ pub async fn plan(
             uid: Some(pod.uid.clone()),
         };
         let undo = Undo::Impossible("its controller has made another".into());
-        let mut op =
-            Op::change("evict", object.clone(), format!("evict {object}: its controller makes a new one"), Risk::High, undo);
+        let mut op = Op::change(
+            "evict",
+            object.clone(),
+            format!("evict {object}: its controller makes a new one"),
+            Risk::High,
+            undo,
+        );
         op.detail = json!({ "key": "evict" });
         restarts.ops.push(op);
     }
@@ -329,9 +342,14 @@ pub async fn rolled_out(cx: &Cx, op: &Op, patience: Duration) -> Result<Done, Pr
     loop {
         let object = raw::get(&cx.client, path).await?;
         let (ready, wanted, stuck) = progress(&object);
-        (cx.progress)(&format!("rollout of {}", op.object.name), u64::try_from(ready).unwrap_or(0), u64::try_from(wanted).ok());
+        (cx.progress)(
+            &format!("rollout of {}", op.object.name),
+            u64::try_from(ready).unwrap_or(0),
+            u64::try_from(wanted).ok(),
+        );
         if ready >= wanted && stuck.is_none() {
-            let said = format!("{} is restarted: {ready} of {wanted} new pods are available, no old one is left", op.object);
+            let said =
+                format!("{} is restarted: {ready} of {wanted} new pods are available, no old one is left", op.object);
             return Ok(Done::applied(said.clone(), Proof::Verified(said), json!({ "restarted": true })));
         }
         let late = tokio::time::Instant::now() >= deadline;
@@ -349,9 +367,11 @@ pub async fn rolled_out(cx: &Cx, op: &Op, patience: Duration) -> Result<Done, Pr
 fn progress(object: &Value) -> (i64, i64, Option<String>) {
     let (spec, status) = (&object["spec"], &object["status"]);
     let number = |at: &str| status[at].as_i64().unwrap_or(0);
-    let stuck = status["conditions"].as_array().into_iter().flatten().find(|c| {
-        c["type"] == "Progressing" && c["reason"] == "ProgressDeadlineExceeded"
-    });
+    let stuck = status["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|c| c["type"] == "Progressing" && c["reason"] == "ProgressDeadlineExceeded");
     let stuck = stuck.map(|_| "its progress deadline is over".to_owned());
     let seen = object["metadata"]["generation"].as_i64() <= status["observedGeneration"].as_i64();
     match object["kind"].as_str() {
@@ -448,7 +468,10 @@ mod tests {
         assert!(!takes(&json!({"matchLabels": {"app": "db"}}), &labels));
         assert!(takes(&json!({}), &labels), "an empty selector takes all");
         assert!(!takes(&Value::Null, &labels), "none takes nothing");
-        assert!(takes(&json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["a"]}, {"key": "x", "operator": "DoesNotExist"}]}), &labels));
+        assert!(takes(
+            &json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["a"]}, {"key": "x", "operator": "DoesNotExist"}]}),
+            &labels
+        ));
         assert!(!takes(&json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["a"]}]}), &labels));
     }
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::credential_inventory::has_last_applied;
-use super::credentials_rotate::{is_marked, mark, withhold, ROTATED_BY};
+use super::credentials_rotate::{ROTATED_BY, is_marked, mark, withhold};
 use super::sealed::{Values, Vault};
 use super::secret_keeper::keepers;
 use super::secret_of::{Of, SecretNow, secret_now};
@@ -121,7 +121,9 @@ impl Rotated {
     pub fn read(outputs: &Value) -> Result<Rotated, String> {
         let rotated: Rotated = serde_json::from_value(outputs.clone()).unwrap_or_default();
         if rotated.provider.is_empty() {
-            return Err("there is no new credential: the `secret.rotate` step that `rotate` stands for made none".into());
+            return Err(
+                "there is no new credential: the `secret.rotate` step that `rotate` stands for made none".into()
+            );
         }
         Ok(rotated)
     }
@@ -180,10 +182,8 @@ impl SecretUpdate {
         let object = ObjectRef { name: name.into(), uid: None, ..of.object() };
         if let Some(now) = create {
             let undo = Undo::Automatic(format!("delete Secret {name}"));
-            let summary = format!(
-                "create {object} with the new values: {} is immutable, and can't be changed",
-                of.secret.name
-            );
+            let summary =
+                format!("create {object} with the new values: {} is immutable, and can't be changed", of.secret.name);
             let mut op = Op::change("create", object, summary, Risk::Medium, undo);
             op.after = json!({ "type": now.kind, "immutable": true, "data": "(the old keys, new values never shown)" });
             op.detail = json!({ "key": "successor" });
@@ -198,7 +198,8 @@ impl SecretUpdate {
             let mut op = Op::change("patch", pointer.object.clone(), summary, risk, undo);
             op.before = pointer.at.iter().map(|at| (at.clone(), json!(of.secret.name))).collect();
             op.after = pointer.at.iter().map(|at| (at.clone(), json!(name))).collect();
-            op.detail = json!({ "key": "point", "path": pointer.path, "at": pointer.at, "rolls": pointer.rolls, "to": name });
+            op.detail =
+                json!({ "key": "point", "path": pointer.path, "at": pointer.at, "rolls": pointer.rolls, "to": name });
             let patch = repoint::patch(&pointer.at, pointer.object.uid.as_deref(), &of.secret.name, name);
             let answer = repoint::send(cx, &pointer.path, &patch, true).await.map(|_| ());
             plan.hear(cx, &format!("the change of {}", pointer.object), answer)?;
@@ -311,7 +312,8 @@ impl SecretUpdate {
             data: Some(all.0.iter().map(|(k, v)| (k.clone(), ByteString(v.clone()))).collect()),
             string_data: None,
         };
-        let made_it = api.create(&PostParams { field_manager: Some("quell".into()), ..PostParams::default() }, &secret).await;
+        let made_it =
+            api.create(&PostParams { field_manager: Some("quell".into()), ..PostParams::default() }, &secret).await;
         let there = made_it.map_err(|e| withhold(e, &format!("{}/{name}", of.secret.namespace), false))?;
         Ok(self.created(&vault, &there, &made))
     }
@@ -384,7 +386,8 @@ impl Action for SecretUpdate {
             plan.blockers.push(format!("{problem}{hint}"));
         }
         if rotated.written_by_issuer {
-            let mut op = Op::observe(object.clone(), format!("see that the issuer has put the new values into {object}"));
+            let mut op =
+                Op::observe(object.clone(), format!("see that the issuer has put the new values into {object}"));
             op.detail = json!({ "key": "see" });
             plan.ops.push(op);
             return Ok(plan);
@@ -423,8 +426,13 @@ impl Action for SecretUpdate {
         }
         let shown = if rotated.keys.is_empty() { "its keys".to_owned() } else { rotated.keys.join(", ") };
         let undo = Undo::Automatic("put the old values back, which are sealed in the incident's folder".into());
-        let mut op =
-            Op::change("patch", object.clone(), format!("put the new values into {object} ({shown})"), Risk::High, undo);
+        let mut op = Op::change(
+            "patch",
+            object.clone(),
+            format!("put the new values into {object} ({shown})"),
+            Risk::High,
+            undo,
+        );
         op.before = json!({ "data": rotated.keys.iter().map(|k| (k.clone(), json!("(old)"))).collect::<serde_json::Map<_, _>>() });
         op.after = json!({ "data": rotated.keys.iter().map(|k| (k.clone(), json!("(new, never shown)"))).collect::<serde_json::Map<_, _>>() });
         op.detail = json!({ "key": "patch" });
@@ -535,7 +543,10 @@ impl SecretUpdate {
         let digest = vault.digest_of(&now.values);
         if digest == vault.digest_of(&before) {
             let said = format!("{} holds the old values already", op.object);
-            return Ok(Done { status: OpStatus::AlreadySo, ..Done::applied(said.clone(), Proof::Verified(said), Value::Null) });
+            return Ok(Done {
+                status: OpStatus::AlreadySo,
+                ..Done::applied(said.clone(), Proof::Verified(said), Value::Null)
+            });
         }
         if done["whole"].as_str().is_some_and(|whole| whole != digest) {
             return Err(Problem::new(
@@ -567,7 +578,9 @@ impl SecretUpdate {
         }
         Ok(Done::applied(
             said.clone(),
-            Proof::Unproved(format!("{said}; consumers that were restarted meanwhile hold the new ones until they are restarted again")),
+            Proof::Unproved(format!(
+                "{said}; consumers that were restarted meanwhile hold the new ones until they are restarted again"
+            )),
             Value::Null,
         ))
     }

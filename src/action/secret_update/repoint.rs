@@ -9,10 +9,8 @@ use crate::cluster::{Cx, Fault, raw};
 use crate::event::ObjectRef;
 
 /// Kinds beside those with a template whose reference can be changed: API path, kind, plural.
-const OTHERS: &[(&str, &str, &str)] = &[
-    ("/api/v1", "ServiceAccount", "serviceaccounts"),
-    ("/apis/networking.k8s.io/v1", "Ingress", "ingresses"),
-];
+const OTHERS: &[(&str, &str, &str)] =
+    &[("/api/v1", "ServiceAccount", "serviceaccounts"), ("/apis/networking.k8s.io/v1", "Ingress", "ingresses")];
 
 /// An object that names the Secret, and where.
 pub struct Pointer {
@@ -58,7 +56,9 @@ pub async fn find(cx: &Cx, namespace: &str, secret: &str) -> Result<(Vec<Pointer
                 continue;
             }
             if *kind == "Job" {
-                left.push(format!("Job {name}: its template can't be changed; its pods keep the old Secret until they end"));
+                left.push(format!(
+                    "Job {name}: its template can't be changed; its pods keep the old Secret until they end"
+                ));
                 continue;
             }
             let base_version = base.trim_start_matches("/apis/").trim_start_matches("/api/").to_owned();
@@ -117,7 +117,8 @@ fn pointers(value: &Value, at: &str, secret: &str, out: &mut Vec<String>) {
 
 /// The patch: each place is tested for the name that it is to have before.
 pub fn patch(at: &[String], uid: Option<&str>, from: &str, to: &str) -> Value {
-    let mut ops: Vec<Value> = uid.map(|uid| json!({"op": "test", "path": "/metadata/uid", "value": uid})).into_iter().collect();
+    let mut ops: Vec<Value> =
+        uid.map(|uid| json!({"op": "test", "path": "/metadata/uid", "value": uid})).into_iter().collect();
     for place in at {
         ops.push(json!({"op": "test", "path": place, "value": from}));
         ops.push(json!({"op": "replace", "path": place, "value": to}));
@@ -133,11 +134,15 @@ pub async fn send(cx: &Cx, path: &str, patch: &Value, dry_run: bool) -> Result<V
         .body(patch.to_string().into_bytes())
         .map_err(|e| Problem::internal(e.to_string()))?;
     cx.client.request(request).await.map_err(|error| {
-        let refused = matches!(&error, kube::Error::Api(status) if status.code == 422 && status.message.contains("test"));
+        let refused =
+            matches!(&error, kube::Error::Api(status) if status.code == 422 && status.message.contains("test"));
         let problem = Problem::from(error);
         if refused {
-            Problem::new(Fault::Conflict, format!("{path} was changed meanwhile: it does not name the old Secret there"))
-                .hint("plan again, and look who changed it")
+            Problem::new(
+                Fault::Conflict,
+                format!("{path} was changed meanwhile: it does not name the old Secret there"),
+            )
+            .hint("plan again, and look who changed it")
         } else {
             problem
         }

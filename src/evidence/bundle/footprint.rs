@@ -165,6 +165,7 @@ fn outcome(changes: &mut [Change], id: &str, status: OpStatus, at: OffsetDateTim
     changes[at].state = match status {
         OpStatus::Applied => "there",
         OpStatus::AlreadySo | OpStatus::Taken => "was-so-already",
+        OpStatus::LeftOut => "left-out",
         OpStatus::Failed => "failed",
     }
     .into();

@@ -283,13 +283,7 @@ fn sources<'a>(pod: &'a Value, spec: &'a Value) -> Vec<(&'a Value, String, Value
 }
 
 /// Files of one Secret or ConfigMap as a mount shows them: all keys or the `items`, or the one file of a subPath.
-fn files_of(
-    world: &World,
-    namespace: &str,
-    at: &str,
-    mount: &Value,
-    source: &Value,
-) -> Vec<(String, Vec<u8>, u32)> {
+fn files_of(world: &World, namespace: &str, at: &str, mount: &Value, source: &Value) -> Vec<(String, Vec<u8>, u32)> {
     let secret = source["secret"]["secretName"].as_str().or(source["secret"]["name"].as_str());
     let (of, name, reference) = match (secret, source["configMap"]["name"].as_str()) {
         (Some(name), _) => ("secrets", name, &source["secret"]),
