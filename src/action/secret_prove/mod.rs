@@ -588,22 +588,21 @@ impl Action for SecretProve {
                 parts.provider.look(&job, old.as_ref()).await
             })
             .await?;
-        if self.revoke != When::Never && !parts.rotated.revoked {
-            if let Some(how) = &revokes.revoke {
-                let by_token = parts.rotated.provider == "service-account-token";
-                let undo = match (by_token, parts.rotated.provider.as_str()) {
-                    (true, _) => Undo::Impossible("a deleted token can't be made again".into()),
-                    (_, "manual") => Undo::Impossible("a person revoked it".into()),
-                    _ => {
-                        Undo::Automatic("let the old credential work again, as long as its value is sealed here".into())
-                    }
-                };
-                let target = if by_token { object.clone() } else { credential.clone() };
-                let when = if self.revoke == When::Anyway { "" } else { ", once nobody holds it" };
-                let mut op = Op::change("revoke", target, format!("{how}{when}"), Risk::Destructive, undo);
-                op.detail = json!({ "key": "revoke" });
-                plan.ops.push(op);
-            }
+        if self.revoke != When::Never
+            && !parts.rotated.revoked
+            && let Some(how) = &revokes.revoke
+        {
+            let by_token = parts.rotated.provider == "service-account-token";
+            let undo = match (by_token, parts.rotated.provider.as_str()) {
+                (true, _) => Undo::Impossible("a deleted token can't be made again".into()),
+                (_, "manual") => Undo::Impossible("a person revoked it".into()),
+                _ => Undo::Automatic("let the old credential work again, as long as its value is sealed here".into()),
+            };
+            let target = if by_token { object.clone() } else { credential.clone() };
+            let when = if self.revoke == When::Anyway { "" } else { ", once nobody holds it" };
+            let mut op = Op::change("revoke", target, format!("{how}{when}"), Risk::Destructive, undo);
+            op.detail = json!({ "key": "revoke" });
+            plan.ops.push(op);
         }
         let mut last = |key: &str, summary: String| {
             let mut op = Op::observe(credential.clone(), summary);
