@@ -238,8 +238,8 @@ mod tests {
         Values(pairs.iter().map(|(k, v)| ((*k).into(), v.as_bytes().to_vec())).collect())
     }
 
-    #[test]
-    fn what_is_sealed_is_found_again_and_stands_nowhere_in_clear() {
+    #[tokio::test]
+    async fn what_is_sealed_is_found_again_and_stands_nowhere_in_clear() {
         let state = tempfile::tempdir().unwrap();
         let root = state.path().join("incidents/one");
         fs::create_dir_all(&root).unwrap();

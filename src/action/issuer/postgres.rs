@@ -184,7 +184,7 @@ impl Provider for Postgres {
             None => self.role.clone(),
             Some(old) => match self.role(old) {
                 Ok(role) => {
-                    if old.0.get(self.password_key()).is_none() {
+                    if !old.0.contains_key(self.password_key()) {
                         outlook.blockers.push(format!(
                             "the Secret has no key {}: say with `password-key` where the password is",
                             self.password_key()

@@ -13,8 +13,24 @@ use crate::cluster::{Cx, Fault, Problem, raw};
 
 /// A Secret has at most 1 MiB.
 const PAGE: usize = 100;
-/// Shorter values are met by chance: they are not looked for within others, and not at all below half of that.
+/// Shorter values are met by chance, and are not looked for.
 const LONG: usize = 8;
+/// Keys whose values are no secrets by their names: they lie in many places by right.
+const PUBLIC: &[&str] = &[
+    "ca.crt",
+    "tls.crt",
+    "namespace",
+    "username",
+    "user",
+    "host",
+    "hostname",
+    "port",
+    "database",
+    "dbname",
+    "server",
+    "sslmode",
+    "type",
+];
 
 /// One place with the same value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -57,11 +73,9 @@ struct Needles<'a> {
 
 impl Needles<'_> {
     fn in_value(&self, value: &[u8]) -> Option<(String, bool)> {
-        if self.digests.iter().any(|_| value.len() >= LONG / 2) {
-            let digest = self.vault.digest(value);
-            if let Some((_, key)) = self.digests.iter().find(|(d, _)| *d == digest) {
-                return Some(((*key).into(), false));
-            }
+        let digest = self.vault.digest(value);
+        if let Some((_, key)) = self.digests.iter().find(|(d, _)| *d == digest) {
+            return Some(((*key).into(), false));
         }
         let within = self.long.iter().find(|(needle, _)| memchr::memmem::find(value, needle).is_some());
         within.map(|(_, key)| ((*key).into(), true))
@@ -78,19 +92,17 @@ pub async fn find(
     but: &str,
     everywhere: bool,
 ) -> Result<(Vec<Copy>, Vec<String>), Problem> {
-    let looked_for = exposed.0.iter().filter(|(k, v)| keys.contains(k) && v.len() >= LONG / 2);
+    let looked_for =
+        exposed.0.iter().filter(|(k, v)| keys.contains(k) && v.len() >= LONG && !PUBLIC.contains(&k.as_str()));
     let needles = Needles {
         vault,
         digests: looked_for.clone().map(|(k, v)| (vault.digest(v), k.as_str())).collect(),
-        long: looked_for.filter(|(_, v)| v.len() >= LONG).map(|(k, v)| (v.as_slice(), k.as_str())).collect(),
+        long: looked_for.map(|(k, v)| (v.as_slice(), k.as_str())).collect(),
     };
     let mut copies = Vec::new();
     let mut left = Vec::new();
     if needles.digests.is_empty() {
-        left.push(format!(
-            "copies of its values: they have less than {} characters and would be met by chance",
-            LONG / 2
-        ));
+        left.push(format!("copies of its values: none has {LONG} characters and a key that tells of a secret"));
         return Ok((copies, left));
     }
     for (kind, plural) in [("Secret", "secrets"), ("ConfigMap", "configmaps")] {

@@ -304,23 +304,32 @@ fn done(document: &Value) -> Done {
         })
         .collect();
     let plural = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    let pods = match count("pods") {
+        0 => "no running pod holds it".to_owned(),
+        1 => "1 pod holds it".into(),
+        n => format!("{n} pods on {} hold it", plural(count("nodes"), "node", "nodes")),
+    };
+    let templates = match count("workloads") {
+        0 => "no template uses it".to_owned(),
+        1 => format!("1 template uses it ({})", short(&workloads)),
+        n => format!("{n} templates use it ({})", short(&workloads)),
+    };
+    let references = match count("references") {
+        0 => "no other object names it".to_owned(),
+        1 => "1 other object names it".into(),
+        n => format!("{n} other objects name it"),
+    };
     let found = format!(
-        "{} on {} {} it; {} ({}) {} it; {} other {} it; {} could read it, {} by way of a pod, a token or another's name; {}",
-        plural(count("pods"), "pod", "pods"),
-        plural(count("nodes"), "node", "nodes"),
-        if count("pods") == 1 { "holds" } else { "hold" },
-        plural(count("workloads"), "template", "templates"),
-        if workloads.is_empty() { "none".to_owned() } else { short(&workloads) },
-        if count("workloads") == 1 { "uses" } else { "use" },
-        count("references"),
-        if count("references") == 1 { "object names" } else { "objects name" },
+        "{pods}; {templates}; {references}; {} could read it, {} more by way of a pod, a token or another's name; {}",
         plural(with("read"), "identity", "identities"),
         identities.len() - with("read"),
         match copies.as_slice() {
-            [] => format!(
-                "no copy of its values in the {}",
-                document["copies_looked_for_in"].as_str().unwrap_or_default()
-            ),
+            [] => {
+                format!(
+                    "no copy of its values in the {}",
+                    document["copies_looked_for_in"].as_str().unwrap_or_default()
+                )
+            }
             some => format!("copies of its values: {}", short(some)),
         }
     );

@@ -575,35 +575,28 @@ impl Action for SecretProve {
         let object = parts.of.object();
         let credential =
             ObjectRef { kind: "Credential".into(), name: parts.of.secret.name.clone(), ..ObjectRef::default() };
-        let revokes = self
-            .with_job(cx, &parts, async |job| {
-                // The Secret may have the new values by now: the old ones are sealed.
-                let old = if Vault::has(cx, "old") { Vault::open(cx)?.get("old")? } else { None };
-                let old = match old {
-                    Some(old) => Some(old),
-                    None => {
-                        secret_now(cx, &namespace, &parts.of.secret.name, None).await.ok().map(|n| n.values.clone())
-                    }
-                };
-                parts.provider.look(&job, old.as_ref()).await
-            })
-            .await?;
-        if self.revoke != When::Never && !parts.rotated.revoked {
-            if let Some(how) = &revokes.revoke {
-                let by_token = parts.rotated.provider == "service-account-token";
-                let undo = match (by_token, parts.rotated.provider.as_str()) {
-                    (true, _) => Undo::Impossible("a deleted token can't be made again".into()),
-                    (_, "manual") => Undo::Impossible("a person revoked it".into()),
-                    _ => {
-                        Undo::Automatic("let the old credential work again, as long as its value is sealed here".into())
-                    }
-                };
-                let target = if by_token { object.clone() } else { credential.clone() };
-                let when = if self.revoke == When::Anyway { "" } else { ", once nobody holds it" };
-                let mut op = Op::change("revoke", target, format!("{how}{when}"), Risk::Destructive, undo);
-                op.detail = json!({ "key": "revoke" });
-                plan.ops.push(op);
-            }
+        // The Secret may have the new values by now, or be gone: the old ones are sealed.
+        let old = if Vault::has(cx, "old") { Vault::open(cx)?.get("old")? } else { None };
+        let now = secret_now(cx, &namespace, &parts.of.secret.name, None).await.ok();
+        let old = old.or_else(|| now.as_ref().map(|n| n.values.clone()));
+        let kind = parts.of.secret.kind.clone().or_else(|| now.map(|n| n.kind)).unwrap_or_else(|| "Opaque".into());
+        let request = request(cx);
+        let revokes = parts.provider.look(&job(cx, &object, &kind, &request), old.as_ref()).await?;
+        if self.revoke != When::Never
+            && !parts.rotated.revoked
+            && let Some(how) = &revokes.revoke
+        {
+            let by_token = parts.rotated.provider == "service-account-token";
+            let undo = match (by_token, parts.rotated.provider.as_str()) {
+                (true, _) => Undo::Impossible("a deleted token can't be made again".into()),
+                (_, "manual") => Undo::Impossible("a person revoked it".into()),
+                _ => Undo::Automatic("let the old credential work again, as long as its value is sealed here".into()),
+            };
+            let target = if by_token { object.clone() } else { credential.clone() };
+            let when = if self.revoke == When::Anyway { "" } else { ", once nobody holds it" };
+            let mut op = Op::change("revoke", target, format!("{how}{when}"), Risk::Destructive, undo);
+            op.detail = json!({ "key": "revoke" });
+            plan.ops.push(op);
         }
         let mut last = |key: &str, summary: String| {
             let mut op = Op::observe(credential.clone(), summary);

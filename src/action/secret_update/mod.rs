@@ -395,6 +395,10 @@ impl Action for SecretUpdate {
         if let Some(new) = &rotated.secret {
             plan.outputs["name"] = json!(new);
             plan.outputs["renamed"] = json!(true);
+            let made = ObjectRef { name: new.clone(), uid: None, ..object };
+            let mut op = Op::observe(made, format!("see that Secret {new} has the new credential"));
+            op.detail = json!({ "key": "see-new" });
+            plan.ops.push(op);
             self.plan_successor(cx, &mut plan, &of, new, None).await?;
             return Ok(plan);
         }
@@ -449,6 +453,14 @@ impl Action for SecretUpdate {
     async fn apply(&self, cx: &Cx, op: &Op) -> Result<Done, Problem> {
         match op.detail["key"].as_str() {
             Some("successor") => self.create(cx, op).await,
+            Some("see-new") => {
+                let (of, _) = self.parts()?;
+                let vault = Vault::open(cx)?;
+                let made = vault.need("made", "the new credential")?;
+                let there = SecretUpdate::api(cx, &of).get(&op.object.name).await?;
+                let done = self.created(&vault, &there, &made);
+                Ok(Done { status: OpStatus::Taken, ..done })
+            }
             Some("point") => {
                 let of = Of::read(&self.of).map_err(Problem::usage)?;
                 let to = op.detail["to"].as_str().unwrap_or_default();
