@@ -360,6 +360,29 @@ async fn a_consumer_that_nobody_restarts_is_found_and_the_old_password_is_not_re
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_database_is_spoken_to_in_tls_and_one_that_can_not_be_checked_is_refused() {
+    let (desk, server) = shop().await;
+    let (url, ca) = server.url_in_tls();
+    let mut sets = database(&desk, &server);
+    sets.iter_mut().filter(|s| s.starts_with("database=")).for_each(|s| *s = format!("database={url}"));
+    let plan = ["plan", "exposed-secret", "-n", "shop", "--set", "secret=db"].map(String::from);
+    let unchecked: Vec<String> = plan.iter().chain(&sets).cloned().collect();
+    let ran = desk.quell(&words(&unchecked)).await;
+    assert!(ran.code != 0 && ran.err.contains("can't reach PostgreSQL"), "{}", ran.err);
+    sets.extend([
+        "--set".to_owned(),
+        format!("database-ca={}", ca.display()),
+        "--only".into(),
+        "consumers,rotate".into(),
+    ]);
+    let ran = desk.playbook(&words(&sets)).await;
+    assert_eq!(desk.steps().await["rotate"], "verified", "{}", ran.err);
+    assert!(server.refuses("shop", OLD).await);
+    let listed = desk.quell(&["undo", "last", "--yes"]).await;
+    assert!(server.login("shop", OLD).await.is_ok(), "{}", listed.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn undo_gives_back_the_old_password_as_long_as_it_is_not_shown_refused() {
     let (desk, server) = shop().await;
     // One role has one password: the old one is refused from the first step on.

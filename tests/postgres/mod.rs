@@ -47,6 +47,20 @@ fn other_user() -> Option<(u32, u32)> {
     of("postgres").or_else(|| of("nobody"))
 }
 
+/// A CA's certificate, and the server's with its key.
+fn certificates() -> (String, String, String) {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    let ca_key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(DnType::CommonName, "the test's CA");
+    let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
+    let issuer = Issuer::from_ca_cert_pem(&ca_pem, &ca_key).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    (ca_pem, certificate.pem(), key.serialize_pem())
+}
+
 impl Postgres {
     /// Starts one, or says that none is installed.
     pub fn start() -> Postgres {
@@ -65,6 +79,16 @@ impl Postgres {
                 chown(path, Some(uid), Some(gid)).unwrap();
             }
         }
+        let (ca, certificate, key) = certificates();
+        std::fs::write(dir.path().join("ca.pem"), ca).unwrap();
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            if let Some((uid, gid)) = uid {
+                chown(&path, Some(uid), Some(gid)).unwrap();
+            }
+        }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Postgres { dir, bin, uid, port };
         let password = server.dir.path().join("password");
@@ -81,7 +105,8 @@ impl Postgres {
             ],
         );
         let options = format!(
-            "-p {port} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c log_statement=all",
+            "-p {port} -k {0} -c listen_addresses=127.0.0.1 -c fsync=off -c log_statement=all -c ssl=on \
+             -c ssl_cert_file={0}/server.crt -c ssl_key_file={0}/server.key",
             server.dir.path().display()
         );
         let log = server.dir.path().join("log");
@@ -114,6 +139,11 @@ impl Postgres {
     /// The URL that quell is given.
     pub fn url(&self) -> String {
         format!("postgres://{}@127.0.0.1:{}/postgres?sslmode=disable", ADMIN.0, self.port)
+    }
+
+    /// The same in TLS, and the CA's file that its certificate comes from.
+    pub fn url_in_tls(&self) -> (String, PathBuf) {
+        (format!("postgres://{}@127.0.0.1:{}/postgres", ADMIN.0, self.port), self.dir.path().join("ca.pem"))
     }
 
     /// All that the server logged: every statement.
