@@ -279,7 +279,6 @@ fn open(files: Vec<LogFile>, start: Option<Micros>, until: Option<Micros>) -> Re
     Ok((opened, names))
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a pass leaves behind, taken apart once")]
 fn finish<S>(
     files: Vec<Opened>,
     names: Vec<String>,
