@@ -203,8 +203,10 @@ impl Action for AuditReview {
     async fn apply(&self, cx: &Cx, op: &Op) -> Result<Done, Problem> {
         let suspect = Suspect::read(&self.record);
         let (namespace, name) = self.account(&suspect).map_err(Problem::usage)?;
-        let identity =
-            Identity { username: format!("system:serviceaccount:{namespace}:{name}"), pod_uid: suspect.pod.uid.clone() };
+        let identity = Identity {
+            username: format!("system:serviceaccount:{namespace}:{name}"),
+            pod_uid: suspect.pod.uid.clone(),
+        };
         let query = Query {
             service_accounts: vec![(namespace.clone(), name.clone())],
             pod_uids: suspect.pod.uid.clone().into_iter().collect(),
@@ -364,7 +366,12 @@ impl Task {
         Ok(document)
     }
 
-    fn slice(&self, review: &mut Scan<()>, summary: &mut Summary, started: OffsetDateTime) -> Result<Artifact, Problem> {
+    fn slice(
+        &self,
+        review: &mut Scan<()>,
+        summary: &mut Summary,
+        started: OffsetDateTime,
+    ) -> Result<Artifact, Problem> {
         let mut out = self.cx.store.create(&format!("{}/audit.slice.jsonl", self.at))?;
         let (mut left_out, mut bodies, mut truncated) = (Vec::new(), 0u64, None);
         for request in std::mem::take(&mut review.requests) {

@@ -25,10 +25,10 @@ use time::{Duration, OffsetDateTime};
 use super::coverage::Coverage;
 use super::event::Event;
 use super::glance::Micros;
+use super::instant;
 use super::query::{Needles, Query};
 use super::source::{self, Ends, LogFile, Packing, read_problem, series};
 use super::tally::{Damage, FileTally, MAX_DAMAGE, Resource, Tally};
-use super::instant;
 use crate::cluster::Problem;
 
 use chunk::CHUNK;
@@ -229,13 +229,10 @@ pub fn scan<W: Watch>(task: Task<'_, W>) -> Result<Scan<W::Seen>, Problem> {
     let next_stream = AtomicUsize::new(0);
     let (mut workers, mut broke) = (Vec::new(), Vec::new());
     std::thread::scope(|scope| {
-        let readers: Vec<_> = (0..readers)
-            .map(|_| scope.spawn(|| reader::run(&shared, &streams, &next_stream)))
-            .collect();
+        let readers: Vec<_> =
+            (0..readers).map(|_| scope.spawn(|| reader::run(&shared, &streams, &next_stream))).collect();
         let others: Vec<_> = (1..threads)
-            .map(|_| {
-                scope.spawn(|| Worker::new(&shared, Tally::new(files.len(), names.len(), &empty)).run())
-            })
+            .map(|_| scope.spawn(|| Worker::new(&shared, Tally::new(files.len(), names.len(), &empty)).run()))
             .collect();
         workers.push(Worker::new(&shared, Tally::new(files.len(), names.len(), &empty)).run());
         for other in others {
@@ -251,7 +248,11 @@ pub fn scan<W: Watch>(task: Task<'_, W>) -> Result<Scan<W::Seen>, Problem> {
 }
 
 /// Opens the files, looks at the ends of the plain ones, and tells which lie outside the window.
-fn open(files: Vec<LogFile>, start: Option<Micros>, until: Option<Micros>) -> Result<(Vec<Opened>, Vec<String>), Problem> {
+fn open(
+    files: Vec<LogFile>,
+    start: Option<Micros>,
+    until: Option<Micros>,
+) -> Result<(Vec<Opened>, Vec<String>), Problem> {
     let (mut opened, mut names) = (Vec::new(), Vec::<String>::new());
     for file in files {
         let name = series(&file.path);
