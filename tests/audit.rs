@@ -114,10 +114,10 @@ fn the_table_shows_who_did_what_and_what_can_not_be_known() {
     assert_eq!(output.status.code(), Some(7));
     assert_eq!(
         out(dir.path(), &output),
-        r#"TIME                      OUTCOME      VERB  RESOURCE   OBJECT                                                  USER                                                         FROM         AGENT
-2026-11-23T02:05:10.000Z  allowed 200  get   secrets    payments/db                                             system:serviceaccount:payments:checkout                      203.0.113.9  curl/8.1 \u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}\u{9b}31m
-2026-11-23T02:06:10.000Z  denied 403   list  secrets    *                                                       system:serviceaccount:payments:checkout                      10.0.0.5     =HYPERLINK("http://evil")
-2026-11-23T02:07:10.000Z  allowed 200  list  secrets    payments/*                                              jane@example.org as system:serviceaccount:payments:checkout  10.0.0.5     kubectl/v1.33
+        r#"TIME                      OUTCOME      VERB  RESOURCE   OBJECT                                            USER                                                         FROM         AGENT
+2026-11-23T02:05:10.000Z  allowed 200  get   secrets    payments/db                                       system:serviceaccount:payments:checkout                      203.0.113.9  curl/8.1 \u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}\u{9b}31m
+2026-11-23T02:06:10.000Z  denied 403   list  secrets    *                                                 system:serviceaccount:payments:checkout                      10.0.0.5     =HYPERLINK("http://evil")
+2026-11-23T02:07:10.000Z  allowed 200  list  secrets    payments/*                                        jane@example.org as system:serviceaccount:payments:checkout  10.0.0.5     kubectl/v1.33
 2026-11-23T02:08:10.000Z  open 101     get   pods/exec  payments/web-0 -- sh -c cat /etc/shadow\u{1b}[2J  system:serviceaccount:payments:checkout                      10.0.0.5     kubectl/v1.33
 
 4 requests match, of 27 events
@@ -127,7 +127,7 @@ fn the_table_shows_who_did_what_and_what_can_not_be_known() {
   level    configmaps: 23 Metadata; 23 reads, 0 others
   level    secrets: 3 Metadata; 3 reads, 0 others
   level    pods: 1 Metadata; 1 reads, 0 others
-  damaged  audit.log: line 20, byte 8936: not JSON
+  damaged  audit.log: line 20, byte 11049: not JSON
 
 Can't be known from this log, so the answer may lack something:
   - the audit log has a gap from 2026-11-23T02:56:00.000Z to 2026-11-23T03:30:00.000Z
