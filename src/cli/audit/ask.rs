@@ -101,7 +101,11 @@ impl FilterArgs {
             sessions: self.session.iter().map(|text| session(text)).collect::<Result<_, _>>()?,
             user_agents,
             verbs: self.verb.iter().map(|v| v.trim().to_ascii_lowercase()).collect(),
-            trusted_proxies: self.trusted_proxies.iter().map(|t| net("trusted-proxies", t)).collect::<Result<_, _>>()?,
+            trusted_proxies: self
+                .trusted_proxies
+                .iter()
+                .map(|t| net("trusted-proxies", t))
+                .collect::<Result<_, _>>()?,
             nothing: false,
         })
     }
