@@ -35,7 +35,11 @@ fn main() {
     let begun = Instant::now();
     let (truth, events, bytes) = make(&path, mib << 20, seed);
     let gib = bytes as f64 / f64::from(1 << 30);
-    println!("log                       {gib:.2} GiB, {events} events of {} bytes, made in {:?}", bytes / events, begun.elapsed());
+    println!(
+        "log                       {gib:.2} GiB, {events} events of {} bytes, made in {:?}",
+        bytes / events,
+        begun.elapsed()
+    );
 
     let account = Query { service_accounts: vec![(ACCOUNT.0.into(), ACCOUNT.1.into())], ..Query::default() };
     let secret = Query { objects: vec![Wanted::secret(SECRET.0, SECRET.1)], ..Query::default() };
@@ -59,7 +63,10 @@ fn main() {
     let name = format!("system:serviceaccount:{}:{}", ACCOUNT.0, ACCOUNT.1);
     for program in ["rg", "grep"] {
         if let Some(time) = peer(Command::new(program).args(["-c", &name]).arg(&path)) {
-            println!("{program} -c                  {time:?}: the account's query takes {:.2} times that", ratio(times[0], time));
+            println!(
+                "{program} -c                  {time:?}: the account's query takes {:.2} times that",
+                ratio(times[0], time)
+            );
         }
     }
     jq(dir.path(), &path, bytes, &name, times[0]);
@@ -193,7 +200,11 @@ fn jq(dir: &Path, path: &Path, bytes: u64, name: &str, ours: Duration) {
     let done = Command::new("jq").args(["-r", &filter]).arg(&part).stdout(Stdio::null()).stderr(Stdio::null()).status();
     if done.is_ok() {
         let whole = begun.elapsed().mul_f64(bytes as f64 / end as f64);
-        println!("jq, the same filter       {whole:?} (of {} MiB, in proportion): {:.0} times the query's", size >> 20, ratio(whole, ours));
+        println!(
+            "jq, the same filter       {whole:?} (of {} MiB, in proportion): {:.0} times the query's",
+            size >> 20,
+            ratio(whole, ours)
+        );
     }
 }
 

@@ -33,20 +33,43 @@ fn log() -> Vec<String> {
     let settings = json!({"resource": "configmaps", "namespace": "kube-system", "name": "x", "apiVersion": "v1"});
     let mut lines: Vec<String> = (0..60)
         .step_by(4)
-        .map(|m| event(&format!("k{m}"), &format!("02:{m:02}:00"), "system:node:w1", "get", settings.clone(), json!({})))
+        .map(|m| {
+            event(&format!("k{m}"), &format!("02:{m:02}:00"), "system:node:w1", "get", settings.clone(), json!({}))
+        })
         .collect();
-    lines.push(event("a1", "02:05:10", SA, "get", secret("db"), json!({
-        "sourceIPs": ["1.2.3.4", "203.0.113.9"],
-        "userAgent": "curl/8.1 \u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}\u{9b}31m",
-        "user": {"username": SA, "extra": {"authentication.kubernetes.io/credential-id": ["JTI=abc-1"]}},
-    })));
-    lines.push(event("a2", "02:06:10", SA, "list", json!({"resource": "secrets", "apiVersion": "v1"}), json!({
-        "userAgent": "=HYPERLINK(\"http://evil\")", "responseStatus": {"code": 403},
-        "annotations": {"authorization.k8s.io/decision": "forbid"},
-    })));
-    lines.push(event("a3", "02:07:10", "jane@example.org", "list", json!({"resource": "secrets", "namespace": "payments"}), json!({
-        "impersonatedUser": {"username": SA, "groups": ["g"]},
-    })));
+    lines.push(event(
+        "a1",
+        "02:05:10",
+        SA,
+        "get",
+        secret("db"),
+        json!({
+            "sourceIPs": ["1.2.3.4", "203.0.113.9"],
+            "userAgent": "curl/8.1 \u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}\u{9b}31m",
+            "user": {"username": SA, "extra": {"authentication.kubernetes.io/credential-id": ["JTI=abc-1"]}},
+        }),
+    ));
+    lines.push(event(
+        "a2",
+        "02:06:10",
+        SA,
+        "list",
+        json!({"resource": "secrets", "apiVersion": "v1"}),
+        json!({
+            "userAgent": "=HYPERLINK(\"http://evil\")", "responseStatus": {"code": 403},
+            "annotations": {"authorization.k8s.io/decision": "forbid"},
+        }),
+    ));
+    lines.push(event(
+        "a3",
+        "02:07:10",
+        "jane@example.org",
+        "list",
+        json!({"resource": "secrets", "namespace": "payments"}),
+        json!({
+            "impersonatedUser": {"username": SA, "groups": ["g"]},
+        }),
+    ));
     lines.push(event("a4", "02:08:10", SA, "get",
         json!({"resource": "pods", "subresource": "exec", "namespace": "payments", "name": "web-0"}), json!({
         "stage": "ResponseStarted", "responseStatus": {"code": 101},
@@ -217,7 +240,10 @@ fn a_question_that_the_log_can_not_answer_is_said_to_be_one() {
         assert_eq!(output.status.code(), Some(7));
         assert!(out(dir.path(), &output).contains(says), "{}", out(dir.path(), &output));
     }
-    let output = quell(dir.path(), &["audit", "a.log", "--verb", "create", "--from", "2026-11-23T01:00:00Z", "--until", "2026-11-23T02:30:00Z"]);
+    let output = quell(
+        dir.path(),
+        &["audit", "a.log", "--verb", "create", "--from", "2026-11-23T01:00:00Z", "--until", "2026-11-23T02:30:00Z"],
+    );
     let text = out(dir.path(), &output);
     assert!(text.contains("the log begins only at 2026-11-23T02:00:00.000Z"), "{text}");
     assert!(text.contains("the log ends at 2026-11-23T02:00:00.000Z"), "{text}");
@@ -269,9 +295,9 @@ fn findings_name_the_events_behind_them() {
 #[test]
 fn a_comparison_tells_what_is_new() {
     let dir = with_log();
-    let [baseline, window] = ["2026-11-23T02:00:00Z..2026-11-23T02:06:00Z", "2026-11-23T02:06:00Z..2026-11-23T02:30:00Z"];
-    let output =
-        quell(dir.path(), &["audit", "diff", baseline, window, "audit.log", "--subject", SA, "--json"]);
+    let [baseline, window] =
+        ["2026-11-23T02:00:00Z..2026-11-23T02:06:00Z", "2026-11-23T02:06:00Z..2026-11-23T02:30:00Z"];
+    let output = quell(dir.path(), &["audit", "diff", baseline, window, "audit.log", "--subject", SA, "--json"]);
     let document: Value = serde_json::from_str(&out(dir.path(), &output)).unwrap();
     let new: Vec<String> = document["new"]
         .as_array()
@@ -279,9 +305,14 @@ fn a_comparison_tells_what_is_new() {
         .iter()
         .map(|n| format!("{}: {}", n["kind"].as_str().unwrap(), n["value"].as_str().unwrap()))
         .collect();
-    for says in ["call: list secrets", "call: get pods/exec in payments", "address: 10.0.0.5", "acted-for-by: jane@example.org"] {
+    for says in
+        ["call: list secrets", "call: get pods/exec in payments", "address: 10.0.0.5", "acted-for-by: jane@example.org"]
+    {
         assert!(new.iter().any(|n| n == says), "{says}: {new:?}");
     }
     assert!(!new.iter().any(|n| n.contains("203.0.113.9") || n == "call: get secrets in payments"), "{new:?}");
-    assert_eq!((document["baseline"]["requests"].as_u64(), document["window"]["requests"].as_u64()), (Some(1), Some(3)));
+    assert_eq!(
+        (document["baseline"]["requests"].as_u64(), document["window"]["requests"].as_u64()),
+        (Some(1), Some(3))
+    );
 }

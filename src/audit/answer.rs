@@ -105,10 +105,13 @@ impl<'a, S> Answer<'a, S> {
     fn unrecorded(&self) -> Vec<String> {
         let (scan, query) = (self.scan, self.query);
         let mut doubts = Vec::new();
-        let reads_matter = query.verbs.is_empty() || query.verbs.iter().any(|v| matches!(v.as_str(), "get" | "list" | "watch"));
+        let reads_matter =
+            query.verbs.is_empty() || query.verbs.iter().any(|v| matches!(v.as_str(), "get" | "list" | "watch"));
         if scan.events() > 0 && reads_matter {
             if scan.reads() == 0 {
-                doubts.push("the log holds no read (get, list, watch) by anybody: its policy does not record reads".into());
+                doubts.push(
+                    "the log holds no read (get, list, watch) by anybody: its policy does not record reads".into(),
+                );
             } else {
                 for wanted in &query.objects {
                     let reads = |name: &String| wanted.kind.plurals.contains(name);
@@ -149,7 +152,10 @@ impl<'a, S> Answer<'a, S> {
             ));
         }
         if scan.truncated > 0 {
-            notes.push(format!("{} had bodies cut off by the API server for their size", count(scan.truncated, "event")));
+            notes.push(format!(
+                "{} had bodies cut off by the API server for their size",
+                count(scan.truncated, "event")
+            ));
         }
         let others: u64 = scan.files.iter().map(|f| f.tally.others).sum();
         if others > 0 {

@@ -75,9 +75,7 @@ impl Originals {
             }
         } else {
             match &mut self.spool {
-                Some(spool) => {
-                    spool.seek(SeekFrom::Start(request.copy)).and_then(|_| spool.read_exact(&mut bytes))
-                }
+                Some(spool) => spool.seek(SeekFrom::Start(request.copy)).and_then(|_| spool.read_exact(&mut bytes)),
                 None => Err(std::io::Error::other("it can be read but once")),
             }
         };

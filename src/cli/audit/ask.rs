@@ -101,7 +101,11 @@ impl FilterArgs {
             sessions: self.session.iter().map(|text| session(text)).collect::<Result<_, _>>()?,
             user_agents,
             verbs: self.verb.iter().map(|v| v.trim().to_ascii_lowercase()).collect(),
-            trusted_proxies: self.trusted_proxies.iter().map(|t| net("trusted-proxies", t)).collect::<Result<_, _>>()?,
+            trusted_proxies: self
+                .trusted_proxies
+                .iter()
+                .map(|t| net("trusted-proxies", t))
+                .collect::<Result<_, _>>()?,
             nothing: false,
         })
     }
@@ -165,8 +169,9 @@ fn session(text: &str) -> Result<String, Problem> {
     let fingerprint = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit());
     match bare {
         "" => Err(Problem::usage("--session: a token's id or a certificate's fingerprint is needed")),
-        _ if bare.starts_with("eyJ") => Err(Problem::usage("--session: that is a token, not its id")
-            .hint("a token must not stand on a command line: it may be used by whoever reads it there. Give its `jti`")),
+        _ if bare.starts_with("eyJ") => Err(Problem::usage("--session: that is a token, not its id").hint(
+            "a token must not stand on a command line: it may be used by whoever reads it there. Give its `jti`",
+        )),
         _ if fingerprint => Ok(hex),
         _ => Ok(bare.to_owned()),
     }

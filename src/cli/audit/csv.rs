@@ -7,8 +7,25 @@ use crate::audit::Row;
 use crate::report::escape::escape;
 
 const COLUMNS: [&str; 20] = [
-    "time", "auditID", "outcome", "code", "verb", "apiGroup", "resource", "subresource", "namespace", "name", "user",
-    "impersonatedUser", "trustedSourceIP", "sourceIPs", "userAgent", "command", "requestURI", "credentialID", "file",
+    "time",
+    "auditID",
+    "outcome",
+    "code",
+    "verb",
+    "apiGroup",
+    "resource",
+    "subresource",
+    "namespace",
+    "name",
+    "user",
+    "impersonatedUser",
+    "trustedSourceIP",
+    "sourceIPs",
+    "userAgent",
+    "command",
+    "requestURI",
+    "credentialID",
+    "file",
     "offset",
 ];
 

@@ -101,9 +101,7 @@ pub(super) fn diff(global: &Global, args: &DiffArgs) -> Ended {
     if new.len() >= MAX_VALUES {
         doubts.push(format!("more than {MAX_VALUES} things are new; the rest is not shown"));
     }
-    let listed = |what: &str, key: &(&str, String), new: &New| {
-        json!({"kind": key.0, "value": key.1, "first": new.first, what: new.count, "denied": new.denied, "origin": new.place})
-    };
+    let listed = |what: &str, key: &(&str, String), new: &New| json!({"kind": key.0, "value": key.1, "first": new.first, what: new.count, "denied": new.denied, "origin": new.place});
     if global.json {
         let document = json!({
             "v": 1,
@@ -124,7 +122,8 @@ pub(super) fn diff(global: &Global, args: &DiffArgs) -> Ended {
 /// What is held against what.
 fn traits(row: &Row) -> Vec<(&'static str, String)> {
     let namespace = if row.namespace.is_empty() { String::new() } else { format!(" in {}", row.namespace) };
-    let mut all = vec![("call", format!("{} {}{namespace}", row.verb, row.kind())), ("user-agent", row.user_agent.clone())];
+    let mut all =
+        vec![("call", format!("{} {}{namespace}", row.verb, row.kind())), ("user-agent", row.user_agent.clone())];
     if row.resource == "secrets" {
         all.push(("secret", row.object()));
     }
@@ -155,7 +154,13 @@ fn text(
     }
     for ((kind, value), new) in new {
         let denied = if new.denied > 0 { format!(", {} denied", new.denied) } else { String::new() };
-        let _ = writeln!(out, "new {kind:<12}  {}  (first {}, {} requests{denied})", shown(value, 160), new.first, new.count);
+        let _ = writeln!(
+            out,
+            "new {kind:<12}  {}  (first {}, {} requests{denied})",
+            shown(value, 160),
+            new.first,
+            new.count
+        );
     }
     if !doubts.is_empty() {
         let _ = writeln!(out, "\nCan't be known from this log, so the answer may lack something:");

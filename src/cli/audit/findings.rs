@@ -66,7 +66,8 @@ impl FindingArgs {
     pub fn asked(&self, query: &Query) -> Result<Asked, Problem> {
         let all = [Severity::Info, Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
         let least = all.into_iter().find(|s| s.as_str() == self.severity).ok_or_else(|| {
-            Problem::usage(format!("--severity: {:?} is none", self.severity)).hint("info, low, medium, high or critical")
+            Problem::usage(format!("--severity: {:?} is none", self.severity))
+                .hint("info, low, medium, high or critical")
         })?;
         if !self.findings {
             return Ok(Asked { detect: Detect(None), least, refused: Vec::new() });
@@ -146,7 +147,8 @@ pub(super) fn print(out: &mut dyn Write, report: &Report, found: &Found) -> io::
         let (first, last) = (rfc3339(finding.first), rfc3339(finding.last));
         writeln!(out, "  when        {first} to {last}: {} requests{denied}{from}", finding.count)?;
         for event in finding.events.iter().take(3) {
-            let file = found.files.get(event.file as usize).map(|f| f.file.path.display().to_string()).unwrap_or_default();
+            let file =
+                found.files.get(event.file as usize).map(|f| f.file.path.display().to_string()).unwrap_or_default();
             writeln!(
                 out,
                 "  event       {} {}: {} byte {}, {} bytes",

@@ -80,7 +80,9 @@ pub(super) fn audit(global: &Global, args: &AuditArgs) -> Ended {
     }
     let form = &args.form;
     if global.json && (form.table || form.timeline || form.csv || form.jsonl) {
-        return Err(Problem::usage("--json is one form of output and --table, --timeline, --csv and --jsonl are others"));
+        return Err(Problem::usage(
+            "--json is one form of output and --table, --timeline, --csv and --jsonl are others",
+        ));
     }
     let mut query = args.filters.query()?;
     let asked = args.findings.asked(&query)?;
@@ -89,7 +91,9 @@ pub(super) fn audit(global: &Global, args: &AuditArgs) -> Ended {
     let window = args.time.window(Clock::System)?;
     let (files, not_read) = audit::find(&args.sources.sources)?;
     if files.is_empty() {
-        return Err(Problem::usage("there is no file to read").hint("name a file or a folder of the API server's audit log"));
+        return Err(
+            Problem::usage("there is no file to read").hint("name a file or a folder of the API server's audit log")
+        );
     }
     let total: u64 = files.iter().filter(|f| f.packing == audit::Packing::Plain).map(|f| f.size).sum();
     let bar = bar(global, total);

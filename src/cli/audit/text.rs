@@ -25,7 +25,10 @@ pub(super) fn table(out: &mut dyn Write, rows: &mut Rows<'_>) -> Result<(), Gone
     let mut first = Vec::with_capacity(known);
     for at in 0..known {
         let (cells, agent) = cells(&rows.row(at)?);
-        widths.iter_mut().zip(&cells).for_each(|(width, cell)| *width = (*width).max(console::measure_text_width(cell)));
+        widths
+            .iter_mut()
+            .zip(&cells)
+            .for_each(|(width, cell)| *width = (*width).max(console::measure_text_width(cell)));
         first.push((cells, agent));
     }
     line(out, &HEADS.map(str::to_owned), &widths, "AGENT")?;
@@ -83,7 +86,8 @@ pub(super) fn timeline(out: &mut dyn Write, rows: &mut Rows<'_>, answer: &Answer
             object if object.is_empty() => String::new(),
             object => format!(" {}", shown(&object, 120)),
         };
-        let command = if row.command.is_empty() { String::new() } else { format!(": {}", shown(&row.command.join(" "), 200)) };
+        let command =
+            if row.command.is_empty() { String::new() } else { format!(": {}", shown(&row.command.join(" "), 200)) };
         let from = row.trusted_source_ip.as_deref().map(|ip| format!(" from {}", shown(ip, 40))).unwrap_or_default();
         writeln!(
             out,
@@ -116,7 +120,12 @@ pub(super) fn coverage(out: &mut dyn Write, answer: &Answer<'_, Seen>, more: &[S
     }
     let window = scan.window;
     writeln!(out, "  asked    {} to {}", time(window.start, "the log's begin"), time(window.until, "its end"))?;
-    writeln!(out, "  log      {} to {}", time(scan.coverage.first(), "nothing"), time(scan.coverage.last(), "nothing"))?;
+    writeln!(
+        out,
+        "  log      {} to {}",
+        time(scan.coverage.first(), "nothing"),
+        time(scan.coverage.last(), "nothing")
+    )?;
     for (at, file) in scan.files.iter().enumerate() {
         if at == NAMED {
             writeln!(out, "  …        {} more files", scan.files.len() - NAMED)?;
@@ -125,7 +134,12 @@ pub(super) fn coverage(out: &mut dyn Write, answer: &Answer<'_, Seen>, more: &[S
         let name = escape(&file.file.path.display().to_string()).into_owned();
         match file.outside {
             Some((first, last)) => {
-                writeln!(out, "  file     {name}: not read, for it holds {} to {} only", rfc3339(first), rfc3339(last))?;
+                writeln!(
+                    out,
+                    "  file     {name}: not read, for it holds {} to {} only",
+                    rfc3339(first),
+                    rfc3339(last)
+                )?;
             }
             None => writeln!(
                 out,
@@ -155,11 +169,12 @@ pub(super) fn coverage(out: &mut dyn Write, answer: &Answer<'_, Seen>, more: &[S
             Some(name) => shown(name, 60),
         };
         let [unknown, metadata, request, both] = counts.levels;
-        let levels: Vec<String> = [("without a level", unknown), ("Metadata", metadata), ("Request", request), ("RequestResponse", both)]
-            .iter()
-            .filter(|(_, n)| *n > 0)
-            .map(|(level, n)| format!("{n} {level}"))
-            .collect();
+        let levels: Vec<String> =
+            [("without a level", unknown), ("Metadata", metadata), ("Request", request), ("RequestResponse", both)]
+                .iter()
+                .filter(|(_, n)| *n > 0)
+                .map(|(level, n)| format!("{n} {level}"))
+                .collect();
         writeln!(out, "  level    {name}: {}; {} reads, {} others", levels.join(", "), counts.reads, counts.others)?;
     }
     for note in answer.notes() {
