@@ -40,6 +40,8 @@ pub struct Log {
     start: OffsetDateTime,
     span: Duration,
     waiting: VecDeque<(u64, String)>,
+    /// One line in so many is planted.
+    pub every: u64,
     /// What was planted so far.
     pub truth: Truth,
 }
@@ -96,7 +98,7 @@ impl Log {
     /// So many events, evenly over `span` from `start`.
     pub fn new(seed: u64, events: u64, start: OffsetDateTime, span: Duration) -> Log {
         let truth = Truth::default();
-        Log { random: Random(seed), next: 0, events, start, span, waiting: VecDeque::new(), truth }
+        Log { random: Random(seed), next: 0, events, start, span, waiting: VecDeque::new(), every: 400, truth }
     }
 
     fn at(&self, event: u64) -> OffsetDateTime {
@@ -351,7 +353,7 @@ impl Iterator for Log {
         }
         let n = self.next;
         self.next += 1;
-        Some(if self.random.below(400) == 0 { self.planted(n) } else { self.usual(n) })
+        Some(if self.random.below(self.every) == 0 { self.planted(n) } else { self.usual(n) })
     }
 }
 

@@ -1,11 +1,19 @@
-//! Reading the API server's own audit log: JSON lines of `audit.k8s.io/v1` Events, from files on the responder's disk.
+//! The API server's own audit log: from gigabytes of files on the responder's disk to who did what, and what can't be known.
+//!
+//! ```text
+//! paths --source--> files, each in chunks or a stream --scan, in parallel--> lines
+//! line --glance--> tally, coverage            (every line, unparsed where it has the API server's own shape)
+//!      --needles, format--> Event --query--> Request, once --Originals, Row--> answer
+//!                                 --Watch--> detect: facts, sessions, findings
+//! ```
 //!
 //! # Words
 //! An *identity* is whose requests are looked for. *Coverage* is which part of the window the files can speak for at
-//! all: silence in a covered part is a finding, silence elsewhere is nothing.
+//! all: silence in a covered part is a finding, silence elsewhere is nothing. A *record* is what holds one event in
+//! whatever form the log came.
 //!
 //! # What it holds to
-//! - Memory is bounded: by the longest line taken ([`MAX_LINE`]), the requests kept ([`MAX_REQUESTS`]) and the window.
+//! - Memory is bounded: by the longest line taken ([`MAX_LINE`]), the requests kept ([`MAX_REQUESTS`]) and the hours covered.
 //! - A request is one key of auditID *and* requestReceivedTimestamp: the client may choose its auditID
 //!   (`Audit-ID` header), so alone it would let an intruder hide a request behind another.
 //! - What can't be read is counted and named: a damaged line may be a call of the identity.
