@@ -12,7 +12,7 @@ use crate::cluster::{Fault, Problem, raw};
 /// One thing that an incident may need.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
-    /// `node-collector`, `ephemeral-container`, `exec`, `checkpoint`, `isolation`, `network`, `logs`.
+    /// `node-collector`, `ephemeral-container`, `exec`, `checkpoint`, `isolation`, `network`, `logs`, `sealing`.
     pub what: &'static str,
     /// None when it can't be known from here.
     pub able: Option<bool>,

@@ -101,7 +101,7 @@ pub enum Files {
 pub enum Memory {
     /// It is not.
     #[default]
-    No,
+    None,
     /// It is; a refusal is recorded, and the step goes on.
     Try,
 }
