@@ -56,7 +56,7 @@ complete -c quell -n "__fish_quell_using_subcommand run" -l max-risk -d 'What --
 complete -c quell -n "__fish_quell_using_subcommand run" -l expect-cluster -d 'Refuse any cluster but this one: a context, cluster name, server URL or the UID of kube-system' -r
 complete -c quell -n "__fish_quell_using_subcommand run" -l protect -d 'One more namespace to protect, beside kube-system and its like' -r
 complete -c quell -n "__fish_quell_using_subcommand run" -l max-changes -d 'Objects that one run may change' -r
-complete -c quell -n "__fish_quell_using_subcommand run" -l override -d 'Override a guard (protected-namespace, max-changes, needs, lease); needs --reason' -r
+complete -c quell -n "__fish_quell_using_subcommand run" -l override -d 'Override a guard (protected-namespace, max-changes, needs, lease, control-plane, disruption-budget); needs --reason' -r
 complete -c quell -n "__fish_quell_using_subcommand run" -l reason -d 'Why; goes into the record' -r
 complete -c quell -n "__fish_quell_using_subcommand run" -l only -d 'Only these steps' -r
 complete -c quell -n "__fish_quell_using_subcommand run" -l skip -d 'All but these steps' -r
@@ -80,7 +80,7 @@ complete -c quell -n "__fish_quell_using_subcommand plan" -l max-risk -d 'What -
 complete -c quell -n "__fish_quell_using_subcommand plan" -l expect-cluster -d 'Refuse any cluster but this one: a context, cluster name, server URL or the UID of kube-system' -r
 complete -c quell -n "__fish_quell_using_subcommand plan" -l protect -d 'One more namespace to protect, beside kube-system and its like' -r
 complete -c quell -n "__fish_quell_using_subcommand plan" -l max-changes -d 'Objects that one run may change' -r
-complete -c quell -n "__fish_quell_using_subcommand plan" -l override -d 'Override a guard (protected-namespace, max-changes, needs, lease); needs --reason' -r
+complete -c quell -n "__fish_quell_using_subcommand plan" -l override -d 'Override a guard (protected-namespace, max-changes, needs, lease, control-plane, disruption-budget); needs --reason' -r
 complete -c quell -n "__fish_quell_using_subcommand plan" -l reason -d 'Why; goes into the record' -r
 complete -c quell -n "__fish_quell_using_subcommand plan" -l only -d 'Only these steps' -r
 complete -c quell -n "__fish_quell_using_subcommand plan" -l skip -d 'All but these steps' -r
@@ -101,7 +101,7 @@ complete -c quell -n "__fish_quell_using_subcommand resume" -l max-risk -d 'What
 complete -c quell -n "__fish_quell_using_subcommand resume" -l expect-cluster -d 'Refuse any cluster but this one: a context, cluster name, server URL or the UID of kube-system' -r
 complete -c quell -n "__fish_quell_using_subcommand resume" -l protect -d 'One more namespace to protect, beside kube-system and its like' -r
 complete -c quell -n "__fish_quell_using_subcommand resume" -l max-changes -d 'Objects that one run may change' -r
-complete -c quell -n "__fish_quell_using_subcommand resume" -l override -d 'Override a guard (protected-namespace, max-changes, needs, lease); needs --reason' -r
+complete -c quell -n "__fish_quell_using_subcommand resume" -l override -d 'Override a guard (protected-namespace, max-changes, needs, lease, control-plane, disruption-budget); needs --reason' -r
 complete -c quell -n "__fish_quell_using_subcommand resume" -l reason -d 'Why; goes into the record' -r
 complete -c quell -n "__fish_quell_using_subcommand resume" -l only -d 'Only these steps' -r
 complete -c quell -n "__fish_quell_using_subcommand resume" -l skip -d 'All but these steps' -r
@@ -120,7 +120,7 @@ complete -c quell -n "__fish_quell_using_subcommand undo" -l max-risk -d 'What -
 complete -c quell -n "__fish_quell_using_subcommand undo" -l expect-cluster -d 'Refuse any cluster but this one: a context, cluster name, server URL or the UID of kube-system' -r
 complete -c quell -n "__fish_quell_using_subcommand undo" -l protect -d 'One more namespace to protect, beside kube-system and its like' -r
 complete -c quell -n "__fish_quell_using_subcommand undo" -l max-changes -d 'Objects that one run may change' -r
-complete -c quell -n "__fish_quell_using_subcommand undo" -l override -d 'Override a guard (protected-namespace, max-changes, needs, lease); needs --reason' -r
+complete -c quell -n "__fish_quell_using_subcommand undo" -l override -d 'Override a guard (protected-namespace, max-changes, needs, lease, control-plane, disruption-budget); needs --reason' -r
 complete -c quell -n "__fish_quell_using_subcommand undo" -l reason -d 'Why; goes into the record' -r
 complete -c quell -n "__fish_quell_using_subcommand undo" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
 complete -c quell -n "__fish_quell_using_subcommand undo" -l context -d 'The kubeconfig\'s context' -r
