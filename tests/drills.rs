@@ -410,7 +410,7 @@ const LOST_MUTANTS: &[Mutant] = &[
         name: "somebody says true for the cloud's program",
         change: |steps| {
             let i = at(steps, "terminate");
-            steps[i]["with"]["command"] = serde_yaml::from_str("[\"true\"]").unwrap();
+            steps[i]["with"]["command"] = serde_yaml::from_str("[/bin/true]").unwrap();
         },
         caught: Some(("honesty.3", "verified")),
     },

@@ -158,7 +158,9 @@ impl Stage {
         let incidents = self.dir.path().join("state/incidents");
         let mut all: Vec<PathBuf> = std::fs::read_dir(incidents).unwrap().map(|e| e.unwrap().path()).collect();
         all.sort();
-        let text = std::fs::read_to_string(all.last().unwrap().join("journal.jsonl")).unwrap();
+        // A run that has just begun has none yet.
+        let last = all.last().map(|dir| dir.join("journal.jsonl"));
+        let text = last.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
         text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
     }
 
