@@ -379,7 +379,7 @@ fn alone_ordinary_life_is_quiet_in_the_real_log() {
         "--delete-emptydir-data",
         "--force",
         "--timeout=90s",
-        &format!("--pod-selector=app,app notin (bare,client,many)"),
+        "--pod-selector=app,app notin (bare,client,many)",
     ]);
     kubectl(&["uncordon", &node]);
     rollout("deployment/web");

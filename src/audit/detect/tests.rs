@@ -484,7 +484,7 @@ fn more_than_is_kept_is_said() {
 #[test]
 fn what_a_log_keeps_from_a_detection_is_said() {
     let meta = line("create", "pods").ns("shop").set("/level", "Metadata");
-    let found = report(&[meta.clone()]);
+    let found = report(std::slice::from_ref(&meta));
     let of = |id: &str| found.unknowable.iter().find(|u| u.id == id).map(|u| (u.blind, u.why.clone()));
     let (blind, why) = of("privileged-container").unwrap();
     assert_eq!(blind, Blindness::Wholly);

@@ -113,7 +113,7 @@ mod tests {
         each(SPEC.id, Severity::Low, &[ask("example.org/serving", "web")]);
         each(SPEC.id, Severity::Medium, &[line("create", "certificatesigningrequests.certificates.k8s.io")]);
         let approve = line("update", "certificatesigningrequests.certificates.k8s.io/approval").name("c");
-        each(SPEC.id, Severity::Medium, &[approve.clone()]);
+        each(SPEC.id, Severity::Medium, std::slice::from_ref(&approve));
         each(SPEC.id, Severity::High, &[approve.clone().body(json!({"spec": {"signerName": CLIENT}}))]);
         none(
             SPEC.id,

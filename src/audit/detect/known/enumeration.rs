@@ -81,7 +81,7 @@ mod tests {
                 line("create", "selfsubjectrulesreviews.authorization.k8s.io").account("shop", "web"),
             ],
         );
-        each(SPEC.id, Severity::Low, &[review.clone()]);
+        each(SPEC.id, Severity::Low, std::slice::from_ref(&review));
         none(
             SPEC.id,
             &[

@@ -122,7 +122,7 @@ mod tests {
             }))
         };
         let direct = review("system:serviceaccount:shop:web", "proxy");
-        each(SPEC.id, Severity::High, &[direct.clone()]);
+        each(SPEC.id, Severity::High, std::slice::from_ref(&direct));
         assert_eq!(findings(SPEC.id, &[direct])[0].subject.user, "system:serviceaccount:shop:web");
         none(
             SPEC.id,

@@ -82,7 +82,12 @@ impl Detection for QuarantineTouched {
             );
         } else if ours && look.sub() != "exec" {
             let lease = look.resource() == "leases";
-            let severity = if lease { Severity::High } else { Severity::Critical };
+            let severity = match look.verb(Verbs::CREATE) {
+                // One more of that name takes nothing away.
+                true => Severity::Medium,
+                false if lease => Severity::High,
+                false => Severity::Critical,
+            };
             out.note(
                 look,
                 OTHER,
@@ -90,14 +95,12 @@ impl Detection for QuarantineTouched {
                 &look.what(),
                 if unmarked { "its label taken off" } else { &look.event.verb },
             );
-        } else if look.resource() == "pods" && !look.verb(Verbs::CREATE.or(Verbs::GET))
-            || look.sub() == "eviction"
-            || look.sub() == "exec"
+        } else if !by_quell
+            && (look.resource() == "pods" && !look.verb(Verbs::CREATE.or(Verbs::GET))
+                || matches!(look.sub(), "eviction" | "exec"))
         {
-            if !by_quell {
-                let verb = if look.sub().is_empty() { look.event.verb.as_ref() } else { look.sub() };
-                out.note(look, POD, Severity::High, &format!("{}/{name}", look.namespace()), verb);
-            }
+            let verb = if look.sub().is_empty() { look.event.verb.as_ref() } else { look.sub() };
+            out.note(look, POD, Severity::High, &format!("{}/{name}", look.namespace()), verb);
         }
     }
 

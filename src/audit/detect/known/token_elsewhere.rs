@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn tokens_that_are_bound_to_no_pod() {
         let outside = line("get", "pods").account("kube-system", "coredns").ip("203.0.113.9");
-        assert_eq!(with(&[outside.clone()]), Some(Severity::High));
+        assert_eq!(with(std::slice::from_ref(&outside)), Some(Severity::High));
         none(
             SPEC.id,
             &[

@@ -49,9 +49,11 @@ mod tests {
         let body = |kind: &str| json!({"metadata": {"name": "t", "annotations": {"kubernetes.io/service-account.name": "web"}}, "type": kind});
         let make = line("create", "secrets").ns("shop");
         let token = make.clone().body(body("kubernetes.io/service-account-token"));
-        each(SPEC.id, Severity::Medium, &[token.clone()]);
+        each(SPEC.id, Severity::Medium, std::slice::from_ref(&token));
         each(SPEC.id, Severity::High, &[token.clone().ns("kube-system"), token.clone().account("shop", "web")]);
-        assert!(findings(SPEC.id, &[token.clone()])[0].sentence.contains("secrets shop/t: for the account web"));
+        assert!(
+            findings(SPEC.id, std::slice::from_ref(&token))[0].sentence.contains("secrets shop/t: for the account web")
+        );
         none(SPEC.id, &[make.clone().body(body("Opaque")), token.controller("token-controller"), make.clone()]);
         let blind = report(&[make]).unknowable;
         assert!(blind.iter().any(|u| u.id == SPEC.id && u.blind == Blindness::Wholly), "{blind:?}");

@@ -66,7 +66,7 @@ mod tests {
             Severity::Medium,
             &[make.clone().account("shop", "web"), line("patch", "cronjobs.batch").ns("shop").account("shop", "web")],
         );
-        each(SPEC.id, Severity::Low, &[make.clone()]);
+        each(SPEC.id, Severity::Low, std::slice::from_ref(&make));
         none(
             SPEC.id,
             &[

@@ -40,7 +40,7 @@ fn a_teams_rule_matches_what_it_says() {
         get.clone().code(404),
         get.clone().account("bank", "ledger").ip("203.0.113.4"),
     ] {
-        assert!(found(&text, &[not.clone()]).is_empty(), "{}", not.0);
+        assert!(found(&text, std::slice::from_ref(&not)).is_empty(), "{}", not.0);
     }
 }
 
@@ -120,10 +120,10 @@ fn sigma_selections_and_conditions() {
         "  sel_verb:\n    verb: [get, create]\n    objectRef.subresource: EXEC\n  sel_agent:\n    - userAgent|contains|all: [kube, ctl]\n    - userAgent|startswith: curl\n  _hidden:\n    verb: delete\n  filter:\n    user.username|re: '^system:'\n    sourceIPs|cidr: 10.0.0.0/8\n  condition: all of sel_* and not (1 of filter*)\n",
     );
     let exec = line("get", "pods/exec").ns("x").name("p");
-    assert_eq!(found(&text, &[exec.clone()])[0].1, Severity::High);
+    assert_eq!(found(&text, std::slice::from_ref(&exec))[0].1, Severity::High);
     assert_eq!(rule(&text).spec().techniques, "T1609");
     for not in [exec.clone().agent("other"), exec.clone().user("system:x"), line("get", "pods").ns("x")] {
-        assert!(found(&text, &[not.clone()]).is_empty(), "{}", not.0);
+        assert!(found(&text, std::slice::from_ref(&not)).is_empty(), "{}", not.0);
     }
     assert_eq!(found(&text, &[exec.clone().user("system:x").ip("203.0.113.1")]).len(), 1);
     let body = sigma(
@@ -131,7 +131,7 @@ fn sigma_selections_and_conditions() {
     );
     let pod = line("create", "pods")
         .body(json!({"spec": {"containers": [{}, {"securityContext": {"capabilities": {"add": []}}}]}}));
-    assert_eq!(found(&body, &[pod.clone()]).len(), 1);
+    assert_eq!(found(&body, std::slice::from_ref(&pod)).len(), 1);
     assert!(found(&body, &[pod.ns("x")]).is_empty());
     let or = sigma("  a: {verb: get}\n  b: {verb: 'l?st'}\n  condition: a or b and not a\n");
     assert_eq!(found(&or, &[line("get", "pods"), line("list", "pods"), line("watch", "pods")])[0].2, 2);
