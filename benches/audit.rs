@@ -183,9 +183,16 @@ fn median(mut run: impl FnMut()) -> Duration {
 
 /// The median time of a program; None if it is not installed.
 fn peer(command: &mut Command) -> Option<Duration> {
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().ok()?;
-    Some(median(|| drop(command.status())))
+    // Not to /dev/null: grep ends at the first match there.
+    let mut run = || {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        std::io::copy(&mut child.stdout.take()?, &mut std::io::sink()).ok()?;
+        child.wait().ok()
+    };
+    run()?;
+    Some(median(|| {
+        run();
+    }))
 }
 
 fn jq(dir: &Path, path: &Path, bytes: u64, name: &str, ours: Duration) {

@@ -407,7 +407,7 @@ fn node_status(name: &str, random: &mut Random) -> String {
         );
     }
     let _ = write!(text, r#"],"images":["#);
-    for at in 0..random.below(16) + 8 {
+    for at in 0..random.below(5) + 3 {
         let comma = if at > 0 { "," } else { "" };
         let _ = write!(
             text,
