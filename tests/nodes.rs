@@ -157,7 +157,8 @@ impl Stage {
     fn records(&self) -> Vec<Value> {
         let incidents = self.dir.path().join("state/incidents");
         let mut all: Vec<PathBuf> = std::fs::read_dir(incidents).unwrap().map(|e| e.unwrap().path()).collect();
-        all.sort();
+        // By time: two incidents of one second sort by chance.
+        all.sort_by_key(|dir| std::fs::metadata(dir.join("lock")).and_then(|m| m.modified()).ok());
         // A run that has just begun has none yet.
         let last = all.last().map(|dir| dir.join("journal.jsonl"));
         let text = last.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();

@@ -78,16 +78,9 @@ fn two_hundred() {
     };
     eventually("the namespace is empty", 120, || pods().is_empty());
     scale("200");
-    let ready = |p: &Value| {
-        p["status"]["conditions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|c| c["type"] == "Ready" && c["status"] == "True")
-    };
     eventually("200 pods run on fake-1", 120, || {
         let pods = pods();
-        pods.len() == 200 && pods.iter().all(|p| ready(p) && p["spec"]["nodeName"] == "fake-1")
+        pods.len() == 200 && pods.iter().all(|p| p["status"]["phase"] == "Running" && p["spec"]["nodeName"] == "fake-1")
     });
     kubectl(&["uncordon", "fake-2"]);
 }
