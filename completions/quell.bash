@@ -969,12 +969,16 @@ _quell() {
             return 0
             ;;
         quell__subcmd__collector__subcmd__image)
-            opts="-o -n -q -h --output --name --kubeconfig --context --namespace --state-dir --runbook-dir --json --quiet --help"
+            opts="-o -n -q -h --source --output --name --kubeconfig --context --namespace --state-dir --runbook-dir --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1057,13 +1061,17 @@ _quell() {
             return 0
             ;;
         quell__subcmd__doctor)
-            opts="-n -q -h --collector-image --kubeconfig --context --namespace --state-dir --runbook-dir --json --quiet --help"
+            opts="-n -q -h --collector-image --recipients --kubeconfig --context --namespace --state-dir --runbook-dir --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --collector-image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --recipients)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -317,6 +317,7 @@ complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subc
 complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from help" -f -a "explain" -d 'One action: parameters, rights, outputs, undo, an example'
 complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c quell -n "__fish_quell_using_subcommand doctor" -l collector-image -d 'Image of quell\'s collector, by digest' -r
+complete -c quell -n "__fish_quell_using_subcommand doctor" -l recipients -d 'Public keys of age that sensitive content is sealed for, separated by commas' -r
 complete -c quell -n "__fish_quell_using_subcommand doctor" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
 complete -c quell -n "__fish_quell_using_subcommand doctor" -l context -d 'The kubeconfig\'s context' -r
 complete -c quell -n "__fish_quell_using_subcommand doctor" -s n -l namespace -d 'The namespace in force' -r
@@ -460,8 +461,9 @@ complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_se
 complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
 complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -s q -l quiet -d 'Only warnings, outcomes and the end'
 complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -s h -l help -d 'Print help'
-complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -f -a "image" -d 'Pack a static quell-collector binary into an image archive (`ctr images import`, `docker load`, `crane push`)'
+complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -f -a "image" -d 'Make the collector\'s image as an archive (`ctr images import`, `docker load`, `crane push`, `skopeo copy`), from quell\'s sources or from a static binary'
 complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l source -d 'Where quell\'s sources are' -r -F
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -s o -l output -d 'The archive to write' -r -F
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l name -d 'The image\'s name, with a tag' -r
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
@@ -472,7 +474,7 @@ complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_s
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -s q -l quiet -d 'Only warnings, outcomes and the end'
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -s h -l help -d 'Print help'
-complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from help" -f -a "image" -d 'Pack a static quell-collector binary into an image archive (`ctr images import`, `docker load`, `crane push`)'
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from help" -f -a "image" -d 'Make the collector\'s image as an archive (`ctr images import`, `docker load`, `crane push`, `skopeo copy`), from quell\'s sources or from a static binary'
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c quell -n "__fish_quell_using_subcommand completions" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
 complete -c quell -n "__fish_quell_using_subcommand completions" -l context -d 'The kubeconfig\'s context' -r
@@ -518,4 +520,4 @@ complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcom
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "sign" -d 'Sign a drill\'s report'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "clean" -d 'Remove what drills left on a real cluster (--context), also after a crash'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from sim" -f -a "serve" -d 'Serve the embedded cluster until Ctrl-C, with a kubeconfig for kubectl and other clients'
-complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from collector" -f -a "image" -d 'Pack a static quell-collector binary into an image archive (`ctr images import`, `docker load`, `crane push`)'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from collector" -f -a "image" -d 'Make the collector\'s image as an archive (`ctr images import`, `docker load`, `crane push`, `skopeo copy`), from quell\'s sources or from a static binary'

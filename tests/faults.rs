@@ -30,6 +30,35 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
         "{effect: {cut: 2000}, resource: pods/exec}",
         &["containment.eradicated", "evidence.filesystem", "evidence.log", "evidence.processes", "foothold.2"],
     ),
+    // Taken again, and whole then.
+    ("the first streams break", "{effect: {cut: 2000}, resource: pods/exec, times: 12}", &[]),
+    ("the first streams stall", "{effect: {stall: 2000}, resource: pods/exec, times: 12}", &[]),
+    ("the first streams end early with success", "{effect: {short: 2000}, resource: pods/exec, times: 12}", &[]),
+    ("a log stalls once", "{effect: {stall: 10}, resource: pods/log, times: 1}", &[]),
+    (
+        "streams stall",
+        "{effect: {stall: 2000}, resource: pods/exec}",
+        &["containment.eradicated", "evidence.filesystem", "evidence.log", "evidence.processes", "foothold.2"],
+    ),
+    (
+        "streams end early with success",
+        "{effect: {short: 2000}, resource: pods/exec}",
+        &["containment.eradicated", "evidence.filesystem", "evidence.log", "evidence.processes", "foothold.2"],
+    ),
+    // Nothing can be tried, cut or captured: the policy stands, and nothing more is claimed.
+    (
+        "streams end at once with success",
+        "{effect: {short: 0}, resource: pods/exec}",
+        &[
+            "containment.eradicated",
+            "evidence.filesystem",
+            "evidence.log",
+            "evidence.processes",
+            "foothold.1",
+            "foothold.2",
+            "honesty.1",
+        ],
+    ),
 ];
 
 fn drilled(name: &str, fault: &str) -> (Option<i32>, Value, String) {
@@ -40,13 +69,21 @@ fn drilled(name: &str, fault: &str) -> (Option<i32>, Value, String) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("struck.yaml");
     std::fs::write(&file, struck).unwrap();
+    // The same runbook, with less patience.
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks/pod-compromise.yaml");
+    let text = std::fs::read_to_string(shipped).unwrap();
+    let hasty = text.replacen("      exclude: ", "      stall-seconds: 2\n      exclude: ", 1);
+    assert_ne!(text, hasty);
+    let runbook = dir.path().join("hasty.yaml");
+    std::fs::write(&runbook, hasty).unwrap();
     let ran = Command::new(env!("CARGO_BIN_EXE_quell"))
         .env_clear()
         .env("HOME", dir.path())
         .env("USER", "tester")
         .arg("--state-dir")
         .arg(dir.path())
-        .args(["--json", "-q", "drill", "--auto"])
+        .args(["--json", "-q", "drill", "--auto", "--runbook"])
+        .arg(&runbook)
         .arg(&file)
         .output()
         .unwrap();

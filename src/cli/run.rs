@@ -205,11 +205,13 @@ pub(super) fn headline(session: &Session, quiet: bool) {
 /// Inputs from the alert, then from `--set`, which may not contradict it.
 fn given(what: &What, runbook: &Runbook) -> Result<(Given, Option<Alert>), Problem> {
     let mut given = what.set.clone();
-    if let Ok(image) = std::env::var("QUELL_COLLECTOR_IMAGE")
-        && runbook.inputs.iter().any(|i| i.name == "collector-image")
-        && !given.iter().any(|(n, _)| n == "collector-image")
-    {
-        given.push(("collector-image".into(), image));
+    for (variable, input) in [("QUELL_COLLECTOR_IMAGE", "collector-image"), ("QUELL_RECIPIENTS", "recipients")] {
+        if let Ok(value) = std::env::var(variable)
+            && runbook.inputs.iter().any(|i| i.name == input)
+            && !given.iter().any(|(n, _)| n == input)
+        {
+            given.push((input.into(), value));
+        }
     }
     let Some(path) = &what.from_alert else { return Ok((given, None)) };
     let bytes = read_alert(path)?;

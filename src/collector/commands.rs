@@ -8,14 +8,17 @@ use std::time::Duration;
 use super::filesystem::{self, Limits};
 use super::layer::{self, Layers};
 use super::output::{Output, await_acknowledgement};
-use super::{network, probe, processes};
+use super::{network, packets, probe, processes};
 
 const USAGE: &str = "quell-collector: reads a suspect container from beside it
   serve [--ttl SECONDS]                      say who I am, then wait and end by myself
   processes [--container ID]                 every process that /proc shows, with sockets, as JSON
+  environ --container ID                     their environment variables with their values, as JSON
   filesystem --root DIR | --container ID [--or-init] [--below DIR]
              [--exclude PATH[:WHY]]... [--max-bytes N] [--max-file N] [--max-files N]
                                              one tar stream of a tree
+  file --root DIR --name NAME [--max-bytes N]
+                                             one regular file as it is
   layer --container ID [--host DIR] [--exclude …] [--max-…]
                                              what it changed against its image: its writable layer, as tar
   drift --container ID [--host DIR]          the same as a list, as JSON lines
@@ -24,11 +27,14 @@ const USAGE: &str = "quell-collector: reads a suspect container from beside it
                                              which of them take a TCP connection, as JSON
   connections [--container ID] [--cut] [--forget IP]... [--spare IP]... [--watch-ms N]
                                              what is open and by whom, as JSON; with --cut ended, and watched
+  packets --container ID --seconds N [--max-bytes N]
+                                             what goes over its pod's interfaces for a while, as pcap
 All but serve write frames and wait for one line on standard input; --raw writes the data alone.
 ";
 
 /// Options of what reads a tree.
-const TREE: [&str; 7] = ["--root", "--container", "--exclude", "--max-bytes", "--max-file", "--max-files", "--host"];
+const TREE: [&str; 8] =
+    ["--root", "--container", "--below", "--exclude", "--max-bytes", "--max-file", "--max-files", "--host"];
 /// No ephemeral container waits longer than a day.
 const MAX_TTL: u64 = 24 * 3600;
 
@@ -136,6 +142,11 @@ fn dispatch(argv: &[String]) -> Result<(), Failure> {
             let given = Given::parse(rest, &["--raw"], &["--container"])?;
             framed(&given, |out| processes::write(out, given.all("--container").last()))
         }
+        "environ" => {
+            let given = Given::parse(rest, &["--raw"], &["--container"])?;
+            let container = given.all("--container").last().unwrap_or_default();
+            framed(&given, |out| processes::environ::write(out, container))
+        }
         "filesystem" => {
             let given = Given::parse(rest, &["--raw", "--or-init"], &TREE)?;
             let root = match (given.all("--root").last(), given.all("--container").last()) {
@@ -153,6 +164,14 @@ fn dispatch(argv: &[String]) -> Result<(), Failure> {
                 None => filesystem::write(out, &root, &limits),
             })
         }
+        "file" => {
+            let given = Given::parse(rest, &["--raw"], &["--root", "--name", "--max-bytes"])?;
+            let (Some(root), Some(name)) = (given.all("--root").last(), given.all("--name").last()) else {
+                return Err(Failure::Usage("file takes --root and --name".into()));
+            };
+            let most = given.number("--max-bytes")?;
+            framed(&given, |out| filesystem::write_file(out, root, name, most))
+        }
         "layer" => {
             let given = Given::parse(rest, &["--raw"], &TREE)?;
             let (upper, limits) = (given.layers()?.upper, given.limits()?);
@@ -168,6 +187,17 @@ fn dispatch(argv: &[String]) -> Result<(), Failure> {
             let container = given.all("--container").last().unwrap_or_default();
             let (pids, limits) = (processes::all_of(container)?, given.limits()?);
             framed(&given, |out| filesystem::unlinked(out, &pids, &limits))
+        }
+        "packets" => {
+            let given = Given::parse(rest, &["--raw"], &["--container", "--seconds", "--max-bytes"])?;
+            let seconds = given.number("--seconds")?.ok_or_else(|| Failure::Usage("--seconds is needed".into()))?;
+            let time = Duration::from_secs(seconds.min(MAX_TTL));
+            let asked = packets::Asked { time, bytes: given.number("--max-bytes")? };
+            let pid = given.process()?;
+            let mut out = Output::stdout(given.has("--raw"));
+            out.hello()?;
+            network::within(pid, || packets::write(&mut out, asked))?;
+            end(&given, out)
         }
         "probe" => {
             let given = Given::parse(rest, &["--raw"], &["--timeout-ms", "--container"])?;
@@ -213,12 +243,15 @@ fn serve(given: &Given) -> Result<(), Failure> {
 }
 
 fn framed(given: &Given, write: impl FnOnce(&mut Output<io::Stdout>) -> io::Result<()>) -> Result<(), Failure> {
-    let raw = given.has("--raw");
-    let mut out = Output::stdout(raw);
+    let mut out = Output::stdout(given.has("--raw"));
     out.hello()?;
     write(&mut out)?;
+    end(given, out)
+}
+
+fn end(given: &Given, out: Output<io::Stdout>) -> Result<(), Failure> {
     out.finish()?;
-    if !raw {
+    if !given.has("--raw") {
         await_acknowledgement();
     }
     Ok(())

@@ -14,6 +14,8 @@ pub mod network;
 #[cfg(target_os = "linux")]
 mod output;
 #[cfg(target_os = "linux")]
+mod packets;
+#[cfg(target_os = "linux")]
 mod probe;
 pub mod processes;
 pub mod wire;

@@ -168,6 +168,15 @@ impl<W: Write> Output<W> {
         Ok(())
     }
 
+    /// What there is goes out now; an empty frame when there is nothing, so that quiet is told from a stall.
+    pub fn beat(&mut self) -> io::Result<()> {
+        if self.filled == 0 && !self.raw {
+            self.out.write_all(&wire::head(Kind::Data, 0))?;
+        }
+        self.send()?;
+        self.out.flush()
+    }
+
     /// The trailer, and everything out of the buffers.
     pub fn finish(mut self) -> io::Result<()> {
         self.send()?;

@@ -309,6 +309,14 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_frame_is_a_sign_of_life_and_no_data() {
+        let (stream, edges, data) = sample();
+        let (before, after) = stream.split_at(edges[2]);
+        let beaten = [before, &head(Kind::Data, 0)[..], &head(Kind::Data, 0)[..], after].concat();
+        assert_eq!(read(&beaten, 7).unwrap(), (true, data, 1));
+    }
+
+    #[test]
     fn a_stream_cut_anywhere_never_ended() {
         let (stream, edges, _) = sample();
         for at in edges.into_iter().chain(0..stream.len()) {

@@ -39,8 +39,31 @@ pub enum Effect {
     Reset,
     /// A stream (watch, exec, log) ends after so many bytes.
     Cut(u64),
+    /// A stream stays open and says nothing more after so many bytes.
+    Stall(u64),
+    /// A stream ends after so many bytes, and as if that were all: an exec reports success (kubernetes#124571).
+    Short(u64),
     /// A watch stays open and says nothing more.
     Silent,
+}
+
+/// How a stream breaks, and after how many bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// The connection ends.
+    Cut(u64),
+    /// It stays open and says nothing more.
+    Stall(u64),
+    /// It ends in order, with the rest missing.
+    Short(u64),
+}
+
+impl Break {
+    /// Whether a stream that has sent so much is broken.
+    pub fn reached(self, sent: u64) -> bool {
+        let (Break::Cut(after) | Break::Stall(after) | Break::Short(after)) = self;
+        sent > after
+    }
 }
 
 impl Fault {

@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::Inner;
 use super::answer::{Answer, Refusal};
 use super::api::{Handled, Reply, Request};
-use super::fault::Effect;
+use super::fault::{Break, Effect};
 use super::identity::User;
 use super::route::{Query, decoded};
 use super::stream::Streaming;
@@ -77,7 +77,9 @@ async fn answer(
         match effect {
             Effect::Latency(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
             Effect::Reset => return Err(io::Error::from(io::ErrorKind::ConnectionReset)),
-            Effect::Cut(bytes) => cut = Some(bytes),
+            Effect::Cut(bytes) => cut = Some(Break::Cut(bytes)),
+            Effect::Stall(bytes) => cut = Some(Break::Stall(bytes)),
+            Effect::Short(bytes) => cut = Some(Break::Short(bytes)),
             Effect::Silent => silent = true,
             Effect::Status(_) => {}
         }
@@ -206,13 +208,13 @@ fn streamed(pieces: mpsc::Receiver<Result<Bytes, io::Error>>, content_type: &str
 async fn pump(
     inner: Arc<Inner>,
     to: mpsc::Sender<Result<Bytes, io::Error>>,
-    cut: Option<u64>,
+    cut: Option<Break>,
     silent: bool,
     until: Option<time::OffsetDateTime>,
     mut next: impl FnMut(&mut super::world::World) -> Option<Vec<Bytes>>,
 ) {
     let mut changed = inner.changed.subscribe();
-    let mut sent = 0_u64;
+    let (mut sent, mut silent) = (0_u64, silent);
     loop {
         // What changes from here on wakes us again.
         changed.borrow_and_update();
@@ -222,9 +224,17 @@ async fn pump(
                 continue;
             }
             sent += piece.len() as u64;
-            if cut.is_some_and(|cut| sent > cut) {
-                let _ = to.send(Err(io::Error::from(io::ErrorKind::ConnectionReset))).await;
-                return;
+            match cut.filter(|cut| cut.reached(sent)) {
+                Some(Break::Cut(_)) => {
+                    let _ = to.send(Err(io::Error::from(io::ErrorKind::ConnectionReset))).await;
+                    return;
+                }
+                Some(Break::Short(_)) => return,
+                Some(Break::Stall(_)) => {
+                    silent = true;
+                    continue;
+                }
+                None => {}
             }
             if to.send(Ok(piece)).await.is_err() {
                 return;
@@ -244,7 +254,7 @@ async fn pump(
 fn watch(
     mut watching: Watching,
     inner: Arc<Inner>,
-    cut: Option<u64>,
+    cut: Option<Break>,
     silent: bool,
     end: impl FnOnce() + Send + 'static,
 ) -> mpsc::Receiver<Result<Bytes, io::Error>> {
@@ -260,7 +270,7 @@ fn watch(
 fn follow(
     mut streaming: Streaming,
     inner: Arc<Inner>,
-    cut: Option<u64>,
+    cut: Option<Break>,
     end: impl FnOnce() + Send + 'static,
 ) -> mpsc::Receiver<Result<Bytes, io::Error>> {
     let (to, from) = mpsc::channel(256);
@@ -280,7 +290,7 @@ fn upgraded(
     request: http::Request<Incoming>,
     streaming: Streaming,
     inner: Arc<Inner>,
-    cut: Option<u64>,
+    cut: Option<Break>,
     audit_id: &str,
     end: impl FnOnce() + Send + 'static,
 ) -> Response<Body> {

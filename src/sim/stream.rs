@@ -21,6 +21,7 @@ use super::Inner;
 use super::answer::{Answer, Refusal, Result};
 use super::api::Request;
 use super::container::{Container, HostTree, Io, Net};
+use super::fault::Break;
 use super::rbac::Attributes;
 use super::resource::Resource;
 use super::special::no_container;
@@ -148,7 +149,7 @@ impl Streaming {
     }
 
     /// Runs the command, with the streams on the socket, until it has ended or the caller is gone.
-    pub async fn run<S>(self, mut socket: WebSocketStream<S>, inner: Arc<Inner>, cut: Option<u64>)
+    pub async fn run<S>(self, mut socket: WebSocketStream<S>, inner: Arc<Inner>, cut: Option<Break>)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
@@ -178,9 +179,18 @@ impl Streaming {
                     let Some(message) = message else { break };
                     let last = message.first() == Some(&3);
                     sent += message.len() as u64;
-                    if cut.is_some_and(|cut| sent > cut) {
-                        cancel.store(true, Ordering::Relaxed);
-                        return;
+                    match cut.filter(|cut| cut.reached(sent)) {
+                        Some(Break::Cut(_)) => {
+                            cancel.store(true, Ordering::Relaxed);
+                            return;
+                        }
+                        Some(Break::Stall(_)) => continue,
+                        Some(Break::Short(_)) => {
+                            let success = [&[3], status(Ok(0)).to_string().as_bytes()].concat();
+                            let _ = socket.send(Message::Binary(success.into())).await;
+                            break;
+                        }
+                        None => {}
                     }
                     if socket.send(Message::Binary(message.into())).await.is_err() || last {
                         break;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::support::{Desk, Namespace, apply, eventually, in_pod, script};
+use crate::support::{Desk, Namespace, apply, eventually, in_pod, kubectl, script};
 
 /// An echo outside the cluster, as its address.
 fn outside() -> String {
@@ -213,4 +213,34 @@ fn alone_a_network_that_enforces_nothing_is_found_out() {
     let found = verdict(&desk, "bare");
     assert_eq!(found["verdict"], "not-enforced", "{found:#}");
     assert!(ran.err.contains("not enforced: "), "{}", ran.err);
+}
+
+/// Changes what kinds the whole cluster has: run alone.
+#[test]
+#[ignore = "needs the real cluster to itself (tests/cluster/README.md)"]
+fn alone_a_policy_that_denies_is_used_where_there_is_such_a_kind() {
+    let ns = Namespace::with_targets("iso-deny");
+    // The kind's name and place; who enforces it is not here, so its fields are not looked at.
+    let kind = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "clusternetworkpolicies.policy.networking.k8s.io", "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"}},
+        "spec": {"group": "policy.networking.k8s.io", "scope": "Cluster",
+            "names": {"plural": "clusternetworkpolicies", "singular": "clusternetworkpolicy", "kind": "ClusterNetworkPolicy", "listKind": "ClusterNetworkPolicyList"},
+            "versions": [{"name": "v1alpha2", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
+    });
+    apply(kind.to_string().as_bytes());
+    let name = "clusternetworkpolicies.policy.networking.k8s.io";
+    kubectl(&["wait", "--for=condition=Established", "crd", name, "--timeout=30s"]);
+    let desk = Desk::new(&ns);
+    let ran = desk.playbook("bare", &["--only", "record,isolate,tidy", "--set", "watch=1s"]);
+    let all = |what: &str| kubectl(&["get", what, "-o", "json"]);
+    let made: Value = serde_json::from_str(&all("clusternetworkpolicies")).unwrap();
+    let undone = desk.quell(&["undo", "last", "--yes"]);
+    let left: Value = serde_json::from_str(&all("clusternetworkpolicies")).unwrap();
+    kubectl(&["delete", "crd", name]);
+    assert_eq!(desk.steps()["isolate"], "verified", "{}", ran.err);
+    assert!(ran.err.contains("create a ClusterNetworkPolicy that denies everything"), "the plan shows it: {}", ran.err);
+    let spec = &made["items"][0]["spec"];
+    assert_eq!((&spec["tier"], &spec["egress"][0]["action"]), (&json!("Admin"), &json!("Deny")), "{made:#}");
+    assert_eq!(left["items"], json!([]), "taken back: {}", undone.err);
 }

@@ -11,16 +11,23 @@ use crate::collector::wire::{self, Item};
 
 /// Bytes of an answer: a table of ten thousand connections is below it.
 const MAX_ANSWER: usize = 16 << 20;
-const LIMITS: Limits = Limits { idle: Duration::from_secs(70), total: Duration::from_secs(120) };
+/// What an answer may take beyond the work itself: containment waits for it.
+const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Asks, and reads the answer's JSON. `argv` is without the program.
+/// Asks, and reads the answer's JSON. `argv` is without the program; `work` is how long what is asked for takes.
 ///
 /// # Errors
 /// Transient when the stream was cut; otherwise what the collector said.
-pub async fn ask<T: DeserializeOwned>(cx: &Cx, handle: &Handle, argv: Vec<String>) -> Result<T, Problem> {
+pub async fn ask<T: DeserializeOwned>(
+    cx: &Cx,
+    handle: &Handle,
+    work: Duration,
+    argv: Vec<String>,
+) -> Result<T, Problem> {
+    let limits = Limits { idle: work + PATIENCE, total: work + 2 * PATIENCE };
     let argv: Vec<String> = std::iter::once("/quell-collector".to_string()).chain(argv).collect();
     let mut answer = Answer { reader: wire::Reader::new(), data: Vec::new(), whole: false, acknowledge: false };
-    let ended = exec::exec(&cx.client, handle.place(), &argv, LIMITS, &mut answer).await;
+    let ended = exec::exec(&cx.client, handle.place(), &argv, limits, &mut answer).await;
     if !answer.whole {
         return Err(match ended {
             Ok(exec::Ended { end: exec::End::Failure { .. }, stderr }) if !stderr.is_empty() => {

@@ -212,10 +212,11 @@ pub fn manifest(incident: &str, role: Role, name: &str, node: &str, image: &str,
         "shareProcessNamespace": role != Role::Collector,
     });
     if role == Role::Collector {
-        // To read other users' processes and files, to enter the pod's network namespace, to end its connections.
+        // To read other users' processes and files, to enter the pod's network namespace, to end its connections, and
+        // to see its packets.
         container["securityContext"] = json!({
             "runAsUser": 0, "runAsGroup": 0, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
-            "capabilities": {"drop": ["ALL"], "add": ["SYS_PTRACE", "SYS_ADMIN", "NET_ADMIN", "DAC_READ_SEARCH"]},
+            "capabilities": {"drop": ["ALL"], "add": ["SYS_PTRACE", "SYS_ADMIN", "NET_ADMIN", "NET_RAW", "DAC_READ_SEARCH"]},
             "seccompProfile": {"type": "Unconfined"}, "appArmorProfile": {"type": "Unconfined"},
         });
         container["volumeMounts"] =

@@ -12,7 +12,7 @@ use crate::cluster::{Fault, Problem, raw};
 /// One thing that an incident may need.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
-    /// `node-collector`, `ephemeral-container`, `exec`, `checkpoint`, `isolation`, `network`, `logs`.
+    /// `node-collector`, `ephemeral-container`, `exec`, `checkpoint`, `isolation`, `network`, `logs`, `sealing`.
     pub what: &'static str,
     /// None when it can't be known from here.
     pub able: Option<bool>,
@@ -28,7 +28,7 @@ pub async fn survey(client: &Client, namespace: &str, image: &str) -> Result<Vec
     let found = vec![
         isolation(client, namespace).await?,
         network(client).await,
-        checkpoint(),
+        checkpoint(client).await?,
         on_node(client, image).await?,
         beside(client, namespace, image).await?,
         exec(client, namespace).await?,
@@ -109,9 +109,21 @@ async fn network(client: &Client) -> Finding {
     Finding { what: "network", able, detail }
 }
 
-fn checkpoint() -> Finding {
-    let detail = "the kubelet's checkpoint (memory) is not used by this version of quell".to_string();
-    Finding { what: "checkpoint", able: Some(false), detail }
+async fn checkpoint(client: &Client) -> Result<Finding, Problem> {
+    let question =
+        Question { group: String::new(), resource: "nodes/proxy".into(), verb: "create".into(), namespace: None };
+    let denied = access::denied(client, vec![question]).await?;
+    let (able, detail) = match denied.is_empty() {
+        true => (
+            None,
+            "you may ask a kubelet for one (memory); whether its container runtime makes it, only a run with --set memory=try shows",
+        ),
+        false => (
+            Some(false),
+            "you may not create nodes/proxy, which a checkpoint (memory) takes; it lets its holder into every pod of a node",
+        ),
+    };
+    Ok(Finding { what: "checkpoint", able, detail: detail.into() })
 }
 
 async fn on_node(client: &Client, image: &str) -> Result<Finding, Problem> {

@@ -1,7 +1,7 @@
 //! The last rung: the container's own sh, tar and sha256sum. They may lie, and the record says so.
 
 use super::landing::{Facts, Landing, Notes, Paths, derived, earlier, told};
-use super::receive::{LIMITS, refused};
+use super::receive::refused;
 use super::{PodCapture, listing, text};
 use crate::action::Done;
 use crate::cluster::exec::{self, End, Listener, Place};
@@ -90,7 +90,7 @@ pub(super) async fn by_exec(with: &PodCapture, cx: &Cx, op: &Op, why: &str) -> R
         container: text(op, "container"),
     };
     let mut target = Target { cx, landing, archive, said: Said::default(), tail: Vec::new() };
-    let ended = exec::exec(&cx.client, place, &argv, LIMITS, &mut target).await;
+    let ended = exec::exec(&cx.client, place, &argv, with.limits(), &mut target).await;
     let Target { mut landing, said, tail, .. } = target;
     if let Err(problem) = &ended
         && matches!(problem.fault, Fault::Refused | Fault::NotFound | Fault::Unreachable)

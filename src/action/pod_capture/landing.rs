@@ -77,13 +77,14 @@ impl Paths {
     pub fn of(cx: &Cx, op: &Op, trusted: bool) -> Paths {
         let (folder, container) = (segment(&cx.step), segment(text(op, "container")));
         let (stem, kind) = match text(op, "kind") {
-            kind @ ("volumes" | "node-logs") => (format!("data/{folder}/{kind}"), kind),
+            kind @ ("volumes" | "node-logs" | "packets") => (format!("data/{folder}/{kind}"), kind),
             kind => (format!("data/{folder}/{container}.{kind}"), kind),
         };
         let plain = |suffix: &str, media_type| Paths { data: format!("{stem}.{suffix}"), index: None, media_type };
         match kind {
             "processes" if trusted => plain("json", "application/json"),
             "processes" => plain("txt", "text/plain"),
+            "packets" => plain("pcap", "application/vnd.tcpdump.pcap"),
             "drift" => plain("jsonl", "application/jsonl"),
             _ => Paths {
                 data: format!("{stem}.tar"),
@@ -246,7 +247,7 @@ pub(super) fn source(op: &Op, what: &str) -> Source {
 }
 
 /// An artifact's writer as a `Write`.
-pub(super) struct Lines(Writer);
+pub(super) struct Lines(pub Writer);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

@@ -37,8 +37,16 @@ pub(super) async fn take(with: &PodCapture, cx: &Cx, op: &Op) -> Result<Done, Pr
     let mut writer = cx.store.create(&path)?;
     let mut buffer = vec![0; 64 * 1024];
     let mut cut = None;
+    let idle = with.limits().idle;
     loop {
-        match stream.read(&mut buffer).await {
+        let read = match tokio::time::timeout(idle, stream.read(&mut buffer)).await {
+            Ok(read) => read,
+            Err(_) => {
+                cut = Some(format!("the stream broke: nothing came for {} s", idle.as_secs()));
+                break;
+            }
+        };
+        match read {
             Ok(0) => break,
             Ok(n) if writer.size() + n as u64 > cx.store.max_bytes => {
                 cut = Some(format!("the limit of {} bytes (--max-bytes) was met", cx.store.max_bytes));
@@ -73,6 +81,8 @@ pub(super) async fn take(with: &PodCapture, cx: &Cx, op: &Op) -> Result<Done, Pr
         truncated: cut.clone(),
         warnings: vec![
             "the kubelet gives the newest log file only: what was rotated away before is on the node".into(),
+            "the API tells no length and no hash: a log that was cut short in order can't be told from a whole one"
+                .into(),
         ],
         ..Artifact::of(label, cx.clock.now(), path, size, sha256)
     })?;

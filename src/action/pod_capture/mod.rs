@@ -4,11 +4,14 @@ mod fallback;
 mod landing;
 mod listing;
 mod logs;
+mod memory;
 mod plan;
 mod receive;
+mod sealed;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
@@ -19,6 +22,7 @@ use serde_json::Value;
 
 use super::collector::{self, State, node};
 use super::{Action, Done, Kind, Rule, Scope, Spec, StepPlan};
+use crate::cluster::exec::Limits;
 use crate::cluster::{Cx, Fault, Problem};
 use crate::event::{Landed, Op};
 
@@ -53,8 +57,23 @@ pub struct PodCapture {
     /// Paths in the containers that are left out.
     #[serde(default)]
     exclude: Vec<String>,
+    /// Public keys of age (`age1…`): environment variables and mounted credentials are captured sealed for them. Without
+    /// any these are left out, for in clear they are never taken. Give two: one is kept offline.
+    #[serde(default)]
+    recipients: Vec<String>,
+    /// `try` asks the kubelet for a checkpoint of each container's memory, which few clusters allow; it takes recipients
+    /// and a collector on the node.
+    #[serde(default)]
+    memory: Memory,
+    /// Seconds for which the packets on the pod's interfaces are taken, where a collector runs on its node; 0 for none,
+    /// at most an hour.
+    #[serde(default)]
+    packets_seconds: u64,
     /// Bytes of one filesystem at which the capture is cut, and said to be.
     max_bytes: Option<u64>,
+    /// Seconds without a byte after which a stream counts as stalled, and is taken again.
+    #[serde(default = "minute")]
+    stall_seconds: u64,
     /// Seconds after which the collector ends by itself.
     #[serde(default = "hour")]
     ttl_seconds: u64,
@@ -76,10 +95,25 @@ pub enum Files {
     None,
 }
 
+/// Whether memory is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Memory {
+    /// It is not.
+    #[default]
+    None,
+    /// It is; a refusal is recorded, and the step goes on.
+    Try,
+}
+
 /// A stream that was cut this often is kept as it is: it would be cut again, and the other captures wait.
 const MAX_CUTS: u32 = 3;
 
 impl PodCapture {
+    fn limits(&self) -> Limits {
+        Limits { idle: Duration::from_secs(self.stall_seconds.clamp(1, 600)), total: Duration::from_secs(6 * 3600) }
+    }
+
     /// A stream was cut: worth another try, a few times; then what there is stands, as not complete.
     fn again(&self, op: &Op, why: String, done: Done) -> Result<Done, Problem> {
         let cuts = self.cuts.lock().map_or(MAX_CUTS, |mut cuts| {
@@ -124,7 +158,11 @@ fn subject(op: &Op) -> String {
         "drift" => "drift list",
         "shm" => "files in /dev/shm",
         "volumes" => "emptyDir volumes",
+        "packets" => "packets on the pod's interfaces",
         "node-logs" => "log files on the node",
+        "checkpoint" => "checkpoint",
+        "environ" => "environment variables",
+        "credentials" => return format!("credentials at {} of container {container}", text(op, "below")),
         other => other,
     };
     if container.is_empty() { kind.into() } else { format!("{kind} of container {container}") }
@@ -138,19 +176,27 @@ async fn usable(cx: &Cx, op: &Op) -> Result<Result<(collector::Handle, String), 
     match collector::ready(cx, &handle, &op.object, PATIENCE).await? {
         State::Absent(why) => Ok(Err(why)),
         // What lies on the node stays there for a while when its container has ended.
-        State::Running if text(op, "container").is_empty() => Ok(Ok((handle, String::new()))),
-        State::Running => Ok(collector::target_id(cx, &op.object, text(op, "container"))
-            .await?
-            .map(|id| (handle, id))
-            .ok_or_else(|| "the API does not show the container's id any more: it is not running".into())),
+        State::Running if text(op, "container").is_empty() && text(op, "of").is_empty() => {
+            Ok(Ok((handle, String::new())))
+        }
+        State::Running => {
+            Ok(collector::target_id(cx, &op.object, [text(op, "container"), text(op, "of")].concat().as_str())
+                .await?
+                .map(|id| (handle, id))
+                .ok_or_else(|| "the API does not show the container's id any more: it is not running".into()))
+        }
     }
 }
 
 /// How long a collector may take to start.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn yes() -> bool {
     true
+}
+
+fn minute() -> u64 {
+    60
 }
 
 fn hour() -> u64 {
@@ -166,8 +212,9 @@ impl Kind for PodCapture {
             outside, leaves nothing in the pod, and takes the writable layer with deletions, a drift list, emptyDir volumes and \
             rotated logs; the collector in an ephemeral container beside the target, which takes the whole filesystem; the \
             container's own sh and tar by exec, which may lie, and the record says target-supplied. An image without shell or tar \
-            needs one of the first two. Trees come as tar streams that are never unpacked. Mounted credentials are left out, and \
-            said to be. A stream that is cut short is detected and never counted as complete.",
+            needs one of the first two. Trees come as tar streams that are never unpacked. Environment variables and mounted \
+            credentials are sealed in memory for the recipients, with a keyed digest a value beside; without recipients they are \
+            left out, and said to be. A stream that is cut short is detected and never counted as complete.",
         risk: crate::event::Risk::Low,
         undo: "quell's own pods are deleted; an ephemeral container stays in the pod's spec, and its process ends by itself",
         captures: true,
@@ -225,10 +272,16 @@ impl Action for PodCapture {
         if collector::starts(op) {
             return collector::start(cx, op).await;
         }
-        if text(op, "kind") == "log" {
-            return logs::take(self, cx, op).await;
+        match text(op, "kind") {
+            "log" => return logs::take(self, cx, op).await,
+            "checkpoint" => return memory::ask(cx, op).await,
+            "memory" => return memory::take(self, cx, op).await,
+            _ => {}
         }
         match usable(cx, op).await? {
+            Ok((handle, id)) if sealed::KINDS.contains(&text(op, "kind")) => {
+                sealed::take(self, cx, op, &handle, &id).await
+            }
             Ok((handle, id)) => receive::from_collector(self, cx, op, &handle, &id).await,
             Err(why) => self.without_collector(cx, op, &why).await,
         }

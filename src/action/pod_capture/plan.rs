@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Files, PodCapture, subject};
+use super::{Files, Memory, PodCapture, subject};
 use crate::action::StepPlan;
 use crate::action::collector::{self, Handle, Wanted};
 use crate::cluster::{Cx, Problem, raw, target};
 use crate::event::{Estimate, ObjectRef, Op, Risk};
+use crate::evidence::sealed::Recipients;
 
 pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem> {
     let namespace = with.namespace.as_deref().unwrap_or(&cx.namespace);
@@ -79,6 +80,60 @@ pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem
             if on_node(means) {
                 let basis = "executables and files without a name that its processes hold";
                 plan.ops.push(capture("unlinked", container, means, unknown(basis)));
+            }
+        }
+    }
+    let on_its_node = targets.iter().zip(&means).find(|(_, means)| on_node(means));
+    if with.memory == Memory::Try && (on_its_node.is_none() || with.recipients.is_empty()) {
+        plan.warnings.push("memory is not taken: that takes a collector on the pod's node, and recipients".into());
+    }
+    match on_its_node.filter(|_| with.packets_seconds > 0) {
+        Some((container, any)) => {
+            let seconds = with.packets_seconds.min(3600);
+            let mut op = capture("packets", "", any, unknown("what goes over the network is not known before"));
+            op.detail["of"] = json!(container);
+            op.detail["seconds"] = json!(seconds);
+            op.summary.push_str(&format!(", for {seconds} s"));
+            plan.ops.push(op);
+        }
+        None if with.packets_seconds > 0 => {
+            plan.warnings.push("packets are not taken: that takes a collector on the pod's node".into());
+        }
+        None => {}
+    }
+    match Recipients::parse(&with.recipients) {
+        Err(why) => plan.blockers.push(why),
+        Ok(None) => plan.warnings.push(
+            "no recipients are given: environment variables and mounted credentials are left out, for in clear they are \
+             not taken (`age-keygen` makes a key; give its public part, `age1…`)"
+                .into(),
+        ),
+        Ok(Some(to)) => {
+            if to.count() == 1 {
+                plan.warnings.push(
+                    "what is sealed has 1 recipient: with that key lost it is lost; add a second one that is kept offline".into(),
+                );
+            }
+            for (container, means) in targets.iter().zip(&means).filter(|(_, means)| means.0.is_some()) {
+                if with.memory == Memory::Try && on_node(means) {
+                    let mut op = capture("memory", container, means, unknown("as large as the container's memory"));
+                    op.summary.push_str(&format!(", sealed for {}", super::sealed::who(to.count())));
+                    let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+                    super::memory::offer(cx, op, node, &mut plan).await?;
+                }
+                let estimate = || small("values are short");
+                let mut ops = vec![capture("environ", container, means, estimate())];
+                for path in credentials(&pod, container) {
+                    let mut op = capture("credentials", container, means, estimate());
+                    op.detail["below"] = json!(path);
+                    op.detail["key"] = json!(format!("credentials {container} {path}"));
+                    op.summary = format!("capture the {}", subject(&op));
+                    ops.push(op);
+                }
+                for op in &mut ops {
+                    op.summary.push_str(&format!(", sealed for {}", super::sealed::who(to.count())));
+                }
+                plan.ops.extend(ops);
             }
         }
     }
@@ -182,12 +237,7 @@ fn excluded(with: &PodCapture, pod: &Value, container: &str) -> Vec<(String, Str
     let spec = list(pod, "containers").find(|c| c["name"] == container);
     for mount in spec.into_iter().flat_map(|c| c["volumeMounts"].as_array().into_iter().flatten()) {
         let Some(volume) = list(pod, "volumes").find(|v| v["name"] == mount["name"]) else { continue };
-        let sources = volume["projected"]["sources"].as_array();
-        let credential = volume["secret"].is_object()
-            || volume["csi"].is_object()
-            || sources
-                .is_some_and(|s| s.iter().any(|s| s["secret"].is_object() || s["serviceAccountToken"].is_object()));
-        let why = if credential {
+        let why = if is_credential(volume) {
             "mounted credentials are not taken in clear"
         } else if volume["persistentVolumeClaim"].is_object() {
             "a persistent volume: it outlives the pod; take it with a volume snapshot"
@@ -199,6 +249,29 @@ fn excluded(with: &PodCapture, pod: &Value, container: &str) -> Vec<(String, Str
         let path = mount["mountPath"].as_str().unwrap_or_default();
         all.push((path.trim_end_matches('/').to_string(), why.into()));
     }
+    all
+}
+
+fn is_credential(volume: &Value) -> bool {
+    let sources = volume["projected"]["sources"].as_array().into_iter().flatten();
+    volume["secret"].is_object()
+        || volume["csi"].is_object()
+        || sources.into_iter().any(|s| s["secret"].is_object() || s["serviceAccountToken"].is_object())
+}
+
+/// Where a container has credentials mounted, in order and each once.
+fn credentials(pod: &Value, container: &str) -> Vec<String> {
+    let spec = list(pod, "containers").find(|c| c["name"] == container);
+    let mounts = spec.into_iter().flat_map(|c| c["volumeMounts"].as_array().into_iter().flatten());
+    let secret = mounts.filter(|m| list(pod, "volumes").any(|v| v["name"] == m["name"] && is_credential(v)));
+    let mut all: Vec<String> = secret
+        // A single key of a Secret, mounted as a file, is no directory: its directory is the container's own.
+        .filter(|m| m["subPath"].is_null() && m["subPathExpr"].is_null())
+        .filter_map(|m| Some(m["mountPath"].as_str()?.trim_end_matches('/').to_string()))
+        .filter(|path| path.starts_with('/'))
+        .collect();
+    all.sort();
+    all.dedup();
     all
 }
 

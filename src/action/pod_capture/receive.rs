@@ -1,18 +1,13 @@
 //! What quell's collector sends: frames, checked against their trailer before the collector may let go.
 
-use std::time::Duration;
-
 use super::landing::{Facts, Landing, Paths, earlier, told};
 use super::{PodCapture, text};
 use crate::action::Done;
 use crate::action::collector::Handle;
-use crate::cluster::exec::{self, Ended, Limits, Listener};
+use crate::cluster::exec::{self, Ended, Listener};
 use crate::cluster::{Cx, Fault, Problem};
 use crate::collector::wire::{self, Hello, Item, Note, Trailer};
 use crate::event::{Method, Op, Proof, Trust};
-
-/// Nothing for this long is a stall: the collector sends as it reads.
-pub(super) const LIMITS: Limits = Limits { idle: Duration::from_secs(60), total: Duration::from_secs(6 * 3600) };
 
 /// Takes one artifact by quell's collector, on the node or beside the container.
 pub(super) async fn from_collector(
@@ -26,10 +21,10 @@ pub(super) async fn from_collector(
     if let Some(done) = earlier(cx, &paths) {
         return Ok(done);
     }
-    let argv = arguments(cx, op, handle, container_id);
+    let argv = argv_of(cx, op, handle, container_id);
     let mut stream =
         Stream { cx, landing: Landing::new(cx, op, paths)?, reader: wire::Reader::new(), seen: Seen::default() };
-    let ended = exec::exec(&cx.client, handle.place(), &argv, LIMITS, &mut stream).await;
+    let ended = exec::exec(&cx.client, handle.place(), &argv, with.limits(), &mut stream).await;
     let Stream { landing, seen, .. } = stream;
     let cut = match (&seen.trailer, &ended) {
         // The reader compared it with what arrived: what happened to the connection after that does not matter.
@@ -78,29 +73,36 @@ pub(super) async fn from_collector(
     }
 }
 
-fn arguments(cx: &Cx, op: &Op, handle: &Handle, container_id: &str) -> Vec<String> {
+/// What the collector is asked for one operation.
+pub(super) fn argv_of(cx: &Cx, op: &Op, handle: &Handle, container_id: &str) -> Vec<String> {
     let kind = text(op, "kind");
     let command = match kind {
         "changes" => "layer",
-        "volumes" | "node-logs" | "shm" => "filesystem",
+        "volumes" | "node-logs" | "shm" | "credentials" => "filesystem",
         other => other,
     };
     let mut argv: Vec<String> = ["/quell-collector", command].map(String::from).into();
     if !text(op, "root").is_empty() {
         argv.extend(["--root".to_string(), text(op, "root").into()]);
-    } else if handle.on_node() || kind == "filesystem" {
+    } else if handle.on_node() || matches!(kind, "filesystem" | "environ" | "credentials") {
         argv.extend(["--container".to_string(), container_id.to_string()]);
     }
-    if kind == "shm" {
-        argv.extend(["--below".to_string(), "/dev/shm".into()]);
+    match (kind, text(op, "below")) {
+        ("shm", _) => argv.extend(["--below".to_string(), "/dev/shm".into()]),
+        (_, below) if !below.is_empty() => argv.extend(["--below".to_string(), below.into()]),
+        _ => {}
     }
-    if matches!(kind, "processes" | "drift") {
+    if matches!(kind, "processes" | "drift" | "environ") {
         return argv;
     }
-    if kind == "filesystem" && op.detail["own_processes"] == true && !handle.on_node() {
+    if kind == "packets" {
+        argv.extend(["--seconds".to_string(), op.detail["seconds"].as_u64().unwrap_or(0).to_string()]);
+    }
+    if matches!(kind, "filesystem" | "credentials") && op.detail["own_processes"] == true && !handle.on_node() {
         argv.push("--or-init".into());
     }
-    for entry in op.detail["exclude"].as_array().into_iter().flatten() {
+    let excluded = op.detail["exclude"].as_array().filter(|_| !matches!(kind, "credentials" | "packets"));
+    for entry in excluded.into_iter().flatten() {
         let (path, why) = (entry[0].as_str().unwrap_or_default(), entry[1].as_str().unwrap_or_default());
         argv.extend(["--exclude".to_string(), format!("{path}:{why}")]);
     }
@@ -112,7 +114,8 @@ fn arguments(cx: &Cx, op: &Op, handle: &Handle, container_id: &str) -> Vec<Strin
     argv
 }
 
-fn method(argv: Vec<String>, handle: &Handle, hello: Option<&Hello>) -> Method {
+/// How it was taken.
+pub(super) fn method(argv: Vec<String>, handle: &Handle, hello: Option<&Hello>) -> Method {
     let reason = if handle.on_node() {
         format!(
             "quell's collector on node {}, from outside: nothing is executed in the container and nothing is left in it. Its traces: \

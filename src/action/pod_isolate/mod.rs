@@ -3,6 +3,7 @@
 
 mod around;
 mod change;
+mod means;
 mod plan;
 mod prove;
 mod reach;
@@ -104,9 +105,10 @@ impl Kind for PodIsolate {
         name: "pod.isolate",
         summary: "Cut a pod off from the network, end what it has open, and say what was shown of it",
         description: "Tries what the pod reaches and who reaches it; creates a NetworkPolicy without any allowed traffic that selects \
-            a quarantine label unique to the incident; moves the pod under it in one patch, and out of the labels that other \
-            policies, Services, budgets and its controller select: policies add up, so one left selecting the pod would keep its \
-            doors open. Then ends the connections that were open, which a policy alone leaves alive, tries everything again, \
+            a quarantine label unique to the incident, and where the cluster has a kind of policy that denies \
+            (ClusterNetworkPolicy, AdminNetworkPolicy, Cilium's, Calico's) one of these too; moves the pod under it in one \
+            patch, and out of the labels that other policies, Services, budgets and its controller select: policies add up, so \
+            one left selecting the pod would keep its doors open. Then ends the connections that were open, which a policy alone leaves alive, tries everything again, \
             watches, and gives a verdict: enforced, partial, not-enforced or unknown. Trying and cutting are done by quell's \
             collector on the pod's node, else beside its container; without a collector image nothing is shown, and the verdict \
             is unknown. The controller lets the pod go and starts a replacement from the same image.",
@@ -142,6 +144,10 @@ impl Kind for PodIsolate {
             node::RULES[1],
             node::RULES[2],
             node::RULES[3],
+            means::RULES[0],
+            means::RULES[1],
+            means::RULES[2],
+            means::RULES[3],
             Rule { optional: true, ..collector::beside::START },
             read("", "pods/exec", &["get", "create"], "asking the collector beside its container"),
             Rule {
@@ -183,6 +189,7 @@ impl Action for PodIsolate {
             "control" => prove::control(self, cx, op).await,
             "cut" => prove::cut(self, cx, op).await,
             "verdict" => prove::verdict(self, cx, op).await,
+            _ if means::is(op) => means::apply(cx, op).await,
             _ => change::apply(cx, op).await,
         }
     }
@@ -194,6 +201,7 @@ impl Action for PodIsolate {
         match op.detail["kind"].as_str() {
             // What was tried is tried again, and what is open by then is cut.
             Some("control" | "cut" | "verdict") => Ok((Landed::No, None)),
+            _ if means::is(op) => means::landed(cx, op).await,
             _ => change::landed(cx, op).await,
         }
     }
@@ -201,6 +209,9 @@ impl Action for PodIsolate {
     async fn undo(&self, cx: &Cx, op: &Op, done: &Value) -> Result<Done, Problem> {
         if op.detail["kind"] == "collector-pod" {
             return node::remove(cx, op, done["uid"].as_str().map(Into::into)).await;
+        }
+        if means::is(op) {
+            return means::undo(cx, op, done).await;
         }
         change::undo(cx, op, done).await
     }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use super::around::Around;
-use super::{KEPT_ALIVE, PodIsolate, QUARANTINE, Spread, change, policy_name, reach};
+use super::{KEPT_ALIVE, PodIsolate, QUARANTINE, Spread, change, means, policy_name, reach};
 use crate::action::StepPlan;
 use crate::action::collector::{self, Wanted, node};
 use crate::cluster::{Cx, Problem, raw, selector, target};
@@ -48,8 +48,13 @@ pub(super) async fn plan(with: &PodIsolate, cx: &Cx) -> Result<StepPlan, Problem
 
     let (mut starts, mut controls, mut changes, mut ends) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut policies: BTreeMap<String, Op> = BTreeMap::new();
+    let mut denying: BTreeMap<String, Option<Op>> = BTreeMap::new();
     for target in &targets {
         let namespace = target.object.namespace.clone().unwrap_or_default();
+        if !denying.contains_key(&namespace) {
+            let found = means::offer(cx, &namespace, &mut plan).await?;
+            denying.insert(namespace.clone(), found);
+        }
         let create = policies.entry(namespace.clone()).or_insert_with(|| policy(cx, &namespace)).clone();
         let patch = moved(cx, target);
         change::dry_run(cx, &create, &patch, &mut plan).await?;
@@ -95,7 +100,8 @@ pub(super) async fn plan(with: &PodIsolate, cx: &Cx) -> Result<StepPlan, Problem
         "controller": {"expected": expected(first)}, "pods": targets.iter().map(|t| t.object.to_string()).collect::<Vec<_>>(),
     });
     dedup(&mut starts);
-    plan.ops = starts.into_iter().chain(controls).chain(policies.into_values()).chain(changes).chain(ends).collect();
+    let policies = policies.into_values().chain(denying.into_values().flatten());
+    plan.ops = starts.into_iter().chain(controls).chain(policies).chain(changes).chain(ends).collect();
     Ok(plan)
 }
 

@@ -76,13 +76,14 @@ impl Crew {
         if self.collector.on_node() { self.container_id.clone() } else { String::new() }
     }
 
-    async fn connections(&self, cx: &Cx, options: &[String]) -> Result<Connections, Problem> {
-        let mut argv = vec!["connections".to_string()];
+    async fn connections(&self, cx: &Cx, watch: Duration, options: &[String]) -> Result<Connections, Problem> {
+        let watched = watch.as_millis().to_string();
+        let mut argv = vec!["connections".to_string(), "--watch-ms".into(), watched];
         if self.collector.on_node() {
             argv.extend(["--container".into(), self.container_id.clone()]);
         }
         argv.extend_from_slice(options);
-        ask::ask(cx, &self.collector, argv).await
+        ask::ask(cx, &self.collector, watch, argv).await
     }
 
     /// The places to try from, out of the pod and towards these addresses of it.
@@ -118,7 +119,7 @@ pub(super) async fn control(with: &PodIsolate, cx: &Cx, op: &Op) -> Result<Done,
         Err(problem) => return untried(cx, op, &path, problem.to_string()),
     };
     let mut seen = Seen { missing: crew.missing.clone(), ..Seen::default() };
-    match crew.connections(cx, &[]).await {
+    match crew.connections(cx, Duration::ZERO, &[]).await {
         Ok(found) => seen.connections = Some(found),
         Err(problem) if cx.passes_on(&problem) => return Err(problem),
         Err(problem) => seen.missing.push(format!("its connections can't be listed: {problem}")),
@@ -161,8 +162,7 @@ pub(super) async fn cut(with: &PodIsolate, cx: &Cx, op: &Op) -> Result<Done, Pro
         options.extend(texts(&op.detail["ips"]).into_iter().flat_map(|ip| ["--forget".into(), ip]));
     }
     options.extend(texts(&op.detail["node_ips"]).into_iter().flat_map(|ip| ["--spare".into(), ip]));
-    let watching = |ms: u64| [options.clone(), vec!["--watch-ms".into(), ms.to_string()]].concat();
-    let first = match crew.connections(cx, &watching(200)).await {
+    let first = match crew.connections(cx, Duration::from_millis(200), &options).await {
         Ok(found) => found,
         Err(problem) if cx.passes_on(&problem) => return Err(problem),
         Err(problem) => return Ok(not_cut(&problem.to_string())),
@@ -182,7 +182,7 @@ pub(super) async fn cut(with: &PodIsolate, cx: &Cx, op: &Op) -> Result<Done, Pro
         }
         sleep(AGAIN).await;
     };
-    let again = crew.connections(cx, &watching(300)).await?;
+    let again = crew.connections(cx, Duration::from_millis(300), &options).await?;
     let settled_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     put(
         cx,
@@ -281,9 +281,9 @@ async fn again(with: &PodIsolate, cx: &Cx, op: &Op, crew: &Crew, before: Option<
             sleep(AGAIN).await;
         }
     };
-    let mut options = vec!["--watch-ms".to_string(), (with.watch_seconds.clamp(1, 60) * 1000).to_string()];
-    options.extend(texts(&op.detail["node_ips"]).into_iter().flat_map(|ip| ["--spare".into(), ip]));
-    let (connections, (out, inward)) = futures::future::join(crew.connections(cx, &options), tries).await;
+    let spared = texts(&op.detail["node_ips"]).into_iter().flat_map(|ip| ["--spare".into(), ip]);
+    let (watch, options) = (Duration::from_secs(with.watch_seconds.clamp(1, 60)), spared.collect::<Vec<String>>());
+    let (connections, (out, inward)) = futures::future::join(crew.connections(cx, watch, &options), tries).await;
     (seen.out, seen.inward) = (out, inward);
     match connections {
         Ok(found) => seen.connections = Some(found),

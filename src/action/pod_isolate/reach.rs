@@ -1,6 +1,7 @@
 //! Who reaches whom: addresses to try out of the pod and into it, and the tries themselves, all at once.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -105,7 +106,7 @@ async fn one(cx: &Cx, place: &From<'_>, timeout_ms: u64) -> Vec<Attempt> {
         argv.extend(["--container".into(), place.container.clone()]);
     }
     argv.extend(sound.iter().map(|a| a.address.clone()));
-    let answer: Result<Answer, Problem> = ask::ask(cx, place.handle, argv).await;
+    let answer: Result<Answer, Problem> = ask::ask(cx, place.handle, Duration::from_millis(timeout_ms), argv).await;
     sound
         .into_iter()
         .map(|to| {

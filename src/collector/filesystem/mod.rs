@@ -19,6 +19,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::output::{Output, shown};
+use super::wire::Note;
 use header::Entry;
 use mounts::Mounts;
 
@@ -54,12 +55,13 @@ pub fn write<W: Write>(out: &mut Output<W>, root: &str, limits: &Limits) -> io::
         .map_err(|e| io::Error::other(format!("can't open the target's root {root}: {e}")))?;
     let mounts = Mounts::below(root);
     let excluded = limits.exclude.iter().filter_map(|(path, why)| Some((behind(&fd, path)?, why.clone()))).collect();
-    archive(out, fd, mounts, excluded, limits)
+    archive(out, fd, b"", mounts, excluded, limits)
 }
 
 fn archive<W: Write>(
     out: &mut Output<W>,
     fd: OwnedFd,
+    base: &[u8],
     mounts: Mounts,
     excluded: HashMap<(u64, u64), String>,
     limits: &Limits,
@@ -67,24 +69,71 @@ fn archive<W: Write>(
     let mut walk =
         Walk { out, limits, mounts, excluded, links: HashMap::new(), noatime: true, full: false, blocks: Vec::new() };
     let stat = rustix::fs::fstat(&fd)?;
-    walk.head(&Entry { kind: b'5', name: b"./", ..Entry::default() }, &stat)?;
-    walk.tree(fd)?;
+    let name = if base.is_empty() { b"./" } else { base };
+    walk.head(&Entry { kind: b'5', name, ..Entry::default() }, &stat)?;
+    walk.tree(fd, base)?;
     // Two blocks of zeros end an archive: their absence tells that it was cut. GNU tar fills a record of 20.
     let size = walk.out.size();
     walk.out.zeros((size + 1024).next_multiple_of(10_240) - size)
 }
 
-/// The same of one directory in that tree: the path may go through links, which never lead out of it.
+/// The same of one directory in that tree: the path may go through links, which never lead out of it. Where there is
+/// none, an empty archive says so.
 ///
 /// # Errors
 /// As [`write`]; and when the kernel (before 5.6) can't resolve inside a tree.
 pub fn write_below<W: Write>(out: &mut Output<W>, root: &str, below: &str, limits: &Limits) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let fd = rustix::fs::open(root, flags, Mode::empty())
-        .and_then(|fd| rustix::fs::openat2(&fd, below, flags, Mode::empty(), inside))
-        .map_err(|e| io::Error::other(format!("can't open {below} in the target: {e}")))?;
-    archive(out, fd, Mounts::default(), HashMap::new(), limits)
+    let opened = rustix::fs::open(root, flags, Mode::empty())
+        .and_then(|fd| rustix::fs::openat2(&fd, below, flags, Mode::empty(), inside));
+    let fd = match opened {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => {
+            out.note(&Note::Info { text: format!("there is no {below} in the target") })?;
+            return out.zeros(10_240);
+        }
+        Err(error) => return Err(io::Error::other(format!("can't open {below} in the target: {error}"))),
+    };
+    // Named as in the target, not from the directory on.
+    let base = [below.trim_matches('/').as_bytes(), b"/"].concat();
+    archive(out, fd, &base, Mounts::default(), HashMap::new(), limits)
+}
+
+/// One regular file of a directory, as it is.
+///
+/// # Errors
+/// When it is none, can't be opened, or the output can't be written.
+pub fn write_file<W: Write>(out: &mut Output<W>, root: &str, name: &str, most: Option<u64>) -> io::Result<()> {
+    let refused = |e: Errno| io::Error::other(format!("can't open {name:?} in {root}: {e}"));
+    let dir = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let fd = dir.and_then(|dir| rustix::fs::openat2(&dir, name, flags, Mode::empty(), inside)).map_err(refused)?;
+    let stat = rustix::fs::fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other(format!("{name:?} in {root} is no regular file")));
+    }
+    let most = most.unwrap_or(u64::MAX);
+    let mut done = 0;
+    while done < most {
+        let room = out.room(1)?;
+        let want = room.len().min(usize::try_from(most - done).unwrap_or(usize::MAX));
+        match rustix::io::pread(&fd, &mut room[..want], done) {
+            Ok(0) => break,
+            Ok(read) => {
+                out.filled(read);
+                done += read as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(io::Error::other(format!("{name:?} can't be read to its end: {error}"))),
+        }
+    }
+    if done == most && u64::try_from(stat.st_size).unwrap_or(0) > most {
+        out.truncate(format!("the limit of {most} bytes was met"));
+    }
+    out.entries = 1;
+    Ok(())
 }
 
 /// Device and inode of what an excluded path leads to inside the tree: it may go through links, and the walk meets it
@@ -121,8 +170,8 @@ struct Walk<'a, W: Write> {
 }
 
 impl<W: Write> Walk<'_, W> {
-    fn tree(&mut self, root: OwnedFd) -> io::Result<()> {
-        let mut path = Vec::new();
+    fn tree(&mut self, root: OwnedFd, base: &[u8]) -> io::Result<()> {
+        let mut path = base.to_vec();
         let mut levels = Vec::new();
         self.enter(&mut levels, root, &path)?;
         while let Some(level) = levels.last_mut() {

@@ -15,10 +15,14 @@ struct Taken {
 }
 
 fn take(root: &Path, limits: &Limits) -> Taken {
+    taken(|out| write(out, root.to_str().unwrap(), limits))
+}
+
+fn taken(write: impl FnOnce(&mut Output<&mut Vec<u8>>) -> std::io::Result<()>) -> Taken {
     let mut stream = Vec::new();
     let mut out = Output::new(&mut stream, false);
     out.hello().unwrap();
-    write(&mut out, root.to_str().unwrap(), limits).unwrap();
+    write(&mut out).unwrap();
     out.finish().unwrap();
     let (mut archive, mut notes, mut trailer) = (Vec::new(), String::new(), None);
     Reader::new()
@@ -41,6 +45,39 @@ fn tar(archive: &[u8], arguments: &[&str]) -> String {
     let output = Command::new("tar").args(arguments).arg("-f").arg(file.path()).env("TZ", "UTC").output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn one_directory_is_taken_through_links_that_stay_inside_and_none_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, outside) = (dir.path().join("root"), dir.path().join("run"));
+    fs::create_dir_all(root.join("run/shm")).unwrap();
+    fs::create_dir_all(outside.join("shm")).unwrap();
+    fs::create_dir(root.join("dev")).unwrap();
+    fs::write(root.join("run/shm/implant"), b"x").unwrap();
+    fs::write(outside.join("shm/other"), b"x").unwrap();
+    symlink("../../run/shm", root.join("dev/shm")).unwrap();
+    let below = |path: &str| taken(|out| write_below(out, root.to_str().unwrap(), path, &Limits::default()));
+    let names = tar(&below("/dev/shm").archive, &["-t"]);
+    assert_eq!(names, "dev/shm/\ndev/shm/implant\n", "named as in the target");
+    let none = below("/dev/none");
+    assert!(none.trailer.complete && none.notes.contains("there is no /dev/none"), "{}", none.notes);
+    assert_eq!(tar(&none.archive, &["-t"]), "");
+}
+
+#[test]
+fn one_file_is_taken_as_it_is_and_nothing_else_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), vec![7; 700_000]).unwrap();
+    symlink("file", dir.path().join("link")).unwrap();
+    let root = dir.path().to_str().unwrap();
+    assert_eq!(taken(|out| write_file(out, root, "file", None)).archive, vec![7; 700_000]);
+    let cut = taken(|out| write_file(out, root, "file", Some(10)));
+    assert_eq!((cut.archive.len(), cut.trailer.complete), (10, false));
+    for wrong in ["link", "../file", "none", "."] {
+        let mut sink = Vec::new();
+        assert!(write_file(&mut Output::new(&mut sink, true), root, wrong, None).is_err(), "{wrong}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The processes as one JSON document: read from `/proc`, or put together from what a target's own programs printed.
 
+#[cfg(target_os = "linux")]
+pub mod environ;
 pub mod model;
 pub mod parse;
 #[cfg(target_os = "linux")]

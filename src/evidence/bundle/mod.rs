@@ -5,6 +5,7 @@
 //!   bagit.txt bag-info.txt manifest-sha256.txt tagmanifest-sha256.txt
 //!   custody.jsonl     the journal, byte for byte
 //!   artifacts.json    every artifact's record
+//!   footprint.json    what quell itself changed and left behind, made out of the custody log
 //!   tool.json runbook.yaml alert.json? VERIFY.md verify.sh
 //!   data/<step>/…     what was captured
 //! ```
@@ -12,6 +13,7 @@
 //! Entries are sorted, owned by 0:0, and dated with the journal's last record: the same incident seals to the same bytes.
 
 mod extract;
+mod footprint;
 mod manifest;
 mod read;
 mod seal;

@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use super::{FORMAT, VERIFY_MD, VERIFY_SH, manifest};
+use super::{FORMAT, VERIFY_MD, VERIFY_SH, footprint, manifest};
 use crate::clock;
 use crate::cluster::{Fault, Problem};
 use crate::event::{Artifact, Event, Record};
@@ -124,6 +124,10 @@ fn entries(dir: &Path, records: &[Record], at: OffsetDateTime) -> Result<BTreeMa
         })
         .collect();
     tags.insert("artifacts.json".into(), pretty(&json!({"format": 1, "artifacts": listed, "partials": partial_list}))?);
+    let mut maker = footprint::Maker::default();
+    records.iter().for_each(|record| maker.take(record));
+    let footprint = maker.document();
+    tags.insert("footprint.json".into(), pretty(&json!(footprint))?);
     tags.insert("bag-info.txt".into(), bag_info(records, at, octets, payload.len(), &head).into_bytes());
     tags.insert("bagit.txt".into(), b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n".to_vec());
     tags.insert("manifest-sha256.txt".into(), manifest::write(&payload).into_bytes());

@@ -8,6 +8,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::extract::into_memory;
+use super::footprint::{self, Footprint};
 use super::manifest;
 use super::read::{Member, walk};
 use crate::clock;
@@ -112,6 +113,7 @@ struct Custody {
     runbook: String,
     artifacts: BTreeMap<String, Artifact>,
     unproved: BTreeMap<String, String>,
+    footprint: footprint::Maker,
 }
 
 /// Checks a bundle, or the directory that one was unpacked to.
@@ -204,6 +206,7 @@ fn custody(from: &mut dyn Read) -> Result<Custody, String> {
             return Err(format!("custody.jsonl line {} is of another incident", custody.records + 1));
         }
         custody.records += 1;
+        custody.footprint.take(&record);
         custody.to = clock::rfc3339(record.time);
         match record.event {
             Event::Captured { artifact, .. } => {
@@ -316,6 +319,12 @@ fn against_custody(seen: &Seen, report: &mut Report, custody: &Custody, payload:
         if !known.contains(path) && !path.starts_with("data/partial/") && path != "data/README" {
             report.find("added", format!("{path} is in the manifest, and the custody log knows nothing of it"));
         }
+    }
+    // Bundles of the first versions have none.
+    if let Some(bytes) = seen.tags.get("footprint.json")
+        && serde_json::from_slice::<Footprint>(bytes).ok().as_ref() != Some(&custody.footprint.document())
+    {
+        report.find("changed", "footprint.json does not say what the custody log says");
     }
     report.unproved = custody.unproved.iter().map(|(step, why)| format!("{step}: {why}")).collect();
     #[derive(serde::Deserialize)]

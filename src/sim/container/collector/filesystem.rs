@@ -81,13 +81,20 @@ pub fn write(run: &Run<'_>, out: &mut Frames, limits: &Limits) -> io::Result<()>
             .collect();
         (v.state.root.clone(), mounts)
     });
-    tree(run, out, limits, &root, &mounts)
+    tree(run, out, limits, &root, "", &mounts)
 }
 
-/// Writes a tree as an archive.
-pub fn tree(run: &Run<'_>, out: &mut Frames, limits: &Limits, root: &Node, mounts: &[String]) -> io::Result<()> {
-    head(out, "./", root)?;
-    let mut todo: Vec<(String, Node)> = children("", root);
+/// Writes a tree as an archive; `base` is what names in it begin with, with a slash behind.
+pub fn tree(
+    run: &Run<'_>,
+    out: &mut Frames,
+    limits: &Limits,
+    root: &Node,
+    base: &str,
+    mounts: &[String],
+) -> io::Result<()> {
+    head(out, if base.is_empty() { "./" } else { base }, root)?;
+    let mut todo: Vec<(String, Node)> = children(base, root);
     while let Some((path, node)) = todo.pop() {
         if limits.files.is_some_and(|most| out.entries >= most) {
             out.truncate(format!("the limit of {} entries was met", out.entries));

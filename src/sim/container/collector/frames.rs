@@ -91,6 +91,11 @@ impl Frames {
         Ok(())
     }
 
+    /// A fact about how it was taken.
+    pub fn info(&mut self, text: String) -> io::Result<()> {
+        self.frame(Kind::Note, &Note::Info { text })
+    }
+
     /// Something was not taken.
     pub fn left_out(&mut self, path: &str, why: impl Into<String>) -> io::Result<()> {
         self.notes += 1;

@@ -21,9 +21,12 @@ use frames::Frames;
 const USAGE: &str = "quell-collector: reads a suspect container from beside it
   serve [--ttl SECONDS]                      say who I am, then wait and end by myself
   processes [--container ID]                 every process that /proc shows, with sockets, as JSON
+  environ --container ID                     their environment variables with their values, as JSON
   filesystem --root DIR | --container ID [--or-init] [--below DIR]
              [--exclude PATH[:WHY]]... [--max-bytes N] [--max-file N] [--max-files N]
                                              one tar stream of a tree
+  file --root DIR --name NAME [--max-bytes N]
+                                             one regular file as it is
   layer --container ID [--host DIR] [--exclude …] [--max-…]
                                              what it changed against its image: its writable layer, as tar
   drift --container ID [--host DIR]          the same as a list, as JSON lines
@@ -32,11 +35,14 @@ const USAGE: &str = "quell-collector: reads a suspect container from beside it
                                              which of them take a TCP connection, as JSON
   connections [--container ID] [--cut] [--forget IP]... [--spare IP]... [--watch-ms N]
                                              what is open and by whom, as JSON; with --cut ended, and watched
+  packets --container ID --seconds N [--max-bytes N]
+                                             what goes over its pod's interfaces for a while, as pcap
 All but serve write frames and wait for one line on standard input; --raw writes the data alone.
 ";
 
 /// Options of what reads a tree.
-const TREE: [&str; 7] = ["--root", "--container", "--exclude", "--max-bytes", "--max-file", "--max-files", "--host"];
+const TREE: [&str; 8] =
+    ["--root", "--container", "--below", "--exclude", "--max-bytes", "--max-file", "--max-files", "--host"];
 
 enum Failure {
     Usage(String),
@@ -155,6 +161,10 @@ impl Run<'_> {
                 let given = Given::parse(rest, &["--raw"], &["--container"])?;
                 self.framed(&given, processes::write)
             }
+            "environ" => {
+                let given = Given::parse(rest, &["--raw"], &["--container"])?;
+                self.framed(&given, processes::environ)
+            }
             "filesystem" => {
                 let given = Given::parse(rest, &["--raw", "--or-init"], &TREE)?;
                 if let Some(root) = given.all("--root").next_back().filter(|r| r.starts_with("/host/")) {
@@ -163,15 +173,21 @@ impl Run<'_> {
                     let root =
                         node.ok_or_else(|| Failure::Other(format!("can't open the target's root {root}: {missing}")))?;
                     let limits = filesystem::bounds(self, &given)?;
-                    return self.framed(&given, |run, out| filesystem::tree(run, out, &limits, &root.0, &[]));
+                    return self.framed(&given, |run, out| filesystem::tree(run, out, &limits, &root.0, "", &[]));
                 }
                 let limits = filesystem::limits(self, &given)?;
                 if let Some(below) = given.all("--below").next_back() {
-                    let node = self.target.state().root.at(below).cloned();
-                    let missing = "No such file or directory (os error 2)";
-                    let node =
-                        node.ok_or_else(|| Failure::Other(format!("can't open {below} in the target: {missing}")))?;
-                    return self.framed(&given, |run, out| filesystem::tree(run, out, &limits, &node, &[]));
+                    // It may go through links: /var/run is one to /run as often as not.
+                    let real = self.view(|v| v.resolve("", below, true)).ok();
+                    let node = real.and_then(|real| self.target.state().root.at(&format!("/{real}")).cloned());
+                    let base = format!("{}/", below.trim_matches('/'));
+                    return self.framed(&given, |run, out| match &node {
+                        Some(node) => filesystem::tree(run, out, &limits, node, &base, &[]),
+                        None => {
+                            out.info(format!("there is no {below} in the target"))?;
+                            out.put(&[0; 10_240])
+                        }
+                    });
                 }
                 self.framed(&given, |run, out| filesystem::write(run, out, &limits))
             }
@@ -180,7 +196,7 @@ impl Run<'_> {
                 let limits = filesystem::bounds(self, &given)?;
                 let now = self.target.state().root.clone();
                 let layer = changes::writable(&self.target.image, &now);
-                self.framed(&given, |run, out| filesystem::tree(run, out, &limits, &layer, &[]))
+                self.framed(&given, |run, out| filesystem::tree(run, out, &limits, &layer, "", &[]))
             }
             "drift" => {
                 let given = Given::parse(rest, &["--raw"], &TREE)?;
@@ -189,7 +205,7 @@ impl Run<'_> {
             "unlinked" => {
                 let given = Given::parse(rest, &["--raw"], &TREE)?;
                 let (limits, held) = (filesystem::bounds(self, &given)?, changes::unlinked(self));
-                self.framed(&given, |run, out| filesystem::tree(run, out, &limits, &held, &[]))
+                self.framed(&given, |run, out| filesystem::tree(run, out, &limits, &held, "", &[]))
             }
             "connections" => {
                 let values = ["--container", "--forget", "--spare", "--watch-ms"];
@@ -200,6 +216,11 @@ impl Run<'_> {
                     watch: Duration::from_millis(given.number("--watch-ms")?.unwrap_or(0).min(60_000)),
                 };
                 self.framed(&given, |run, out| network::write(run, out, &asked))
+            }
+            "packets" => {
+                let given = Given::parse(rest, &["--raw"], &["--container", "--seconds", "--max-bytes"])?;
+                let seconds = given.number("--seconds")?.ok_or_else(|| Failure::Usage("--seconds is needed".into()))?;
+                self.framed(&given, |run, out| run.packets(out, Duration::from_secs(seconds.min(24 * 3600))))
             }
             "probe" => {
                 let given = Given::parse(rest, &["--raw"], &["--timeout-ms", "--container"])?;
@@ -243,6 +264,13 @@ impl Run<'_> {
                 break;
             }
         }
+        Ok(())
+    }
+
+    /// Connections are simulated here, packets are not: a file without any.
+    fn packets(&self, out: &mut Frames, time: Duration) -> io::Result<()> {
+        out.put(&[0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0])?;
+        wait(time, &|| given_up(&self.io.cancel));
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use super::super::state::View;
 use super::super::{now, procfs};
 use super::Run;
 use super::frames::Frames;
+use crate::collector::processes::environ::{self, Environment, Environments};
 use crate::collector::processes::model::{Process, Report};
 use crate::collector::processes::parse;
 use crate::collector::processes::sockets::{self, Socket};
@@ -20,6 +21,20 @@ pub fn write(run: &Run<'_>, out: &mut Frames) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(&report)?;
     text.push(b'\n');
     out.put(&text)
+}
+
+/// Writes their environments.
+pub fn environ(run: &Run<'_>, out: &mut Frames) -> io::Result<()> {
+    let processes: Vec<Environment> = run.view(|view| {
+        let own = |pid: &&u32| view.state.processes.get(pid).is_some_and(|p| p.foreign.is_none());
+        let of = |pid: &u32| {
+            let bytes = procfs::file(view, &format!("/{pid}/environ")).unwrap_or_default();
+            Environment { pid: *pid, variables: environ::variables(&bytes) }
+        };
+        view.state.processes.keys().filter(own).map(of).collect()
+    });
+    out.entries = processes.len() as u64;
+    out.put(&serde_json::to_vec(&Environments { format: 1, processes })?)
 }
 
 fn report(view: &View<'_>) -> Report {
