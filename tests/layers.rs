@@ -28,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "runbook",
             "action",
+            "audit",
             "cluster",
             "journal",
             "evidence",

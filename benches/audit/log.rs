@@ -106,7 +106,14 @@ impl Log {
 
     fn id(&mut self) -> String {
         let (a, b) = (self.random.next(), self.random.next());
-        format!("{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}", a >> 32, a >> 16 & 0xffff, a & 0xfff, b >> 52, b & 0xffff_ffff_ffff)
+        format!(
+            "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+            a >> 32,
+            a >> 16 & 0xffff,
+            a & 0xfff,
+            b >> 52,
+            b & 0xffff_ffff_ffff
+        )
     }
 
     /// Ordinary life.
@@ -162,7 +169,9 @@ impl Log {
                     user: &format!("system:serviceaccount:team-{team}:default"),
                     extra: &pod_extra(&pod, &name, &id),
                     uri: &format!("/api/v1/namespaces/team-{team}/configmaps/settings"),
-                    object: &format!(r#""resource":"configmaps","namespace":"team-{team}","name":"settings","apiVersion":"v1""#),
+                    object: &format!(
+                        r#""resource":"configmaps","namespace":"team-{team}","name":"settings","apiVersion":"v1""#
+                    ),
                     agent: "web/v0.0.0 (linux/amd64) kubernetes/$Format",
                     ..base
                 })
@@ -229,30 +238,55 @@ impl Log {
             0 => {
                 truth.account.push(id.clone());
                 truth.secret.push(id.clone());
-                line(&Call { object: &secret(SECRET.0, SECRET.1), uri: "/api/v1/namespaces/payments/secrets/db-credentials", ..base })
+                line(&Call {
+                    object: &secret(SECRET.0, SECRET.1),
+                    uri: "/api/v1/namespaces/payments/secrets/db-credentials",
+                    ..base
+                })
             }
             1 => {
                 truth.account.push(id.clone());
                 truth.denied += 1;
-                line(&Call { verb: "list", object: r#""resource":"nodes","apiVersion":"v1""#, code: 403, decision: "forbid", uri: "/api/v1/nodes", ..base })
+                line(&Call {
+                    verb: "list",
+                    object: r#""resource":"nodes","apiVersion":"v1""#,
+                    code: 403,
+                    decision: "forbid",
+                    uri: "/api/v1/nodes",
+                    ..base
+                })
             }
             2 => {
                 // Its list of the whole cluster, with its name hidden by an escape, keys in another order.
                 truth.account.push(id.clone());
                 truth.secret.push(id.clone());
                 let hidden = account.replace(":checkout", ":ch\\u0065ckout");
-                let text = line(&Call { verb: "list", user: &hidden, object: &secret("", ""), uri: "/api/v1/secrets", ..base });
+                let text = line(&Call {
+                    verb: "list",
+                    user: &hidden,
+                    object: &secret("", ""),
+                    uri: "/api/v1/secrets",
+                    ..base
+                });
                 let (head, tail) = text.split_at(text.find("\"level\"").unwrap_or(1));
                 let (level, tail) = tail.split_at(tail.find(',').map_or(0, |at| at + 1));
                 format!("{{{level}{}{tail}", head.trim_start_matches('{'))
             }
             3 => {
                 truth.secret.push(id.clone());
-                line(&Call { verb: "watch", user: "kube-admin", object: &secret(SECRET.0, ""), uri: "/api/v1/namespaces/payments/secrets?watch=true", agent: "kubectl/v1.33", ..base })
+                line(&Call {
+                    verb: "watch",
+                    user: "kube-admin",
+                    object: &secret(SECRET.0, ""),
+                    uri: "/api/v1/namespaces/payments/secrets?watch=true",
+                    agent: "kubectl/v1.33",
+                    ..base
+                })
             }
             4 => {
                 truth.account.push(id.clone());
-                let by = format!(r#""impersonatedUser":{{"username":"{account}","groups":["system:serviceaccounts"]}},"#);
+                let by =
+                    format!(r#""impersonatedUser":{{"username":"{account}","groups":["system:serviceaccounts"]}},"#);
                 line(&Call { user: "jane@example.org", more: &by, ..base })
             }
             5 => {
@@ -261,17 +295,27 @@ impl Log {
             }
             6 => {
                 truth.address.push(id.clone());
-                line(&Call { user: "kube-admin", ips: &format!("\"10.9.9.9\",\"{ADDRESS}\""), agent: "curl/8.5", ..base })
+                line(&Call {
+                    user: "kube-admin",
+                    ips: &format!("\"10.9.9.9\",\"{ADDRESS}\""),
+                    agent: "curl/8.5",
+                    ..base
+                })
             }
             7 => {
                 truth.token.push(id.clone());
-                line(&Call { user: "kube-admin", extra: &format!(r#""authentication.kubernetes.io/credential-id":["JTI={TOKEN}"]"#), ..base })
+                line(&Call {
+                    user: "kube-admin",
+                    extra: &format!(r#""authentication.kubernetes.io/credential-id":["JTI={TOKEN}"]"#),
+                    ..base
+                })
             }
             8 => {
                 // A stream: begun here, ended later.
                 truth.account.push(id.clone());
                 let uri = "/api/v1/namespaces/payments/pods/web/exec?command=sh&command=-c&command=id+%3E+%2Ftmp%2Fx&stdout=true";
-                let object = r#""resource":"pods","namespace":"payments","name":"web","apiVersion":"v1","subresource":"exec""#;
+                let object =
+                    r#""resource":"pods","namespace":"payments","name":"web","apiVersion":"v1","subresource":"exec""#;
                 let call = Call { uri, object, code: 101, ..base };
                 let ended = line(&Call { staged: received + Duration::seconds(9), ..call });
                 self.waiting.push_back((n + 3, ended));
@@ -283,7 +327,9 @@ impl Log {
             _ => line(&Call {
                 user: "kube-admin",
                 level: "Request",
-                bodies: &format!(r#""requestObject":{{"kind":"RoleBinding","subjects":[{{"name":"{account}"}}],"secret":"secrets"}},"#),
+                bodies: &format!(
+                    r#""requestObject":{{"kind":"RoleBinding","subjects":[{{"name":"{account}"}}],"secret":"secrets"}},"#
+                ),
                 object: r#""resource":"rolebindings","namespace":"payments","name":"b","apiGroup":"rbac.authorization.k8s.io","apiVersion":"v1""#,
                 verb: "create",
                 code: 201,
@@ -312,7 +358,13 @@ impl Iterator for Log {
 fn line(call: &Call<'_>) -> String {
     let time = |at: OffsetDateTime| {
         let (h, m, s) = at.to_hms();
-        format!("{}-{:02}-{:02}T{h:02}:{m:02}:{s:02}.{:06}Z", at.year(), u8::from(at.month()), at.day(), at.microsecond())
+        format!(
+            "{}-{:02}-{:02}T{h:02}:{m:02}:{s:02}.{:06}Z",
+            at.year(),
+            u8::from(at.month()),
+            at.day(),
+            at.microsecond()
+        )
     };
     let mut text = String::with_capacity(1600);
     let _ = write!(
@@ -342,7 +394,9 @@ fn pod_extra(pod: &str, node: &str, uid: &str) -> String {
 }
 
 fn node_status(name: &str, random: &mut Random) -> String {
-    let mut text = format!(r#"{{"metadata":{{"name":"{name}","annotations":{{"note":"a \"quoted\" \u003cword\u003e"}}}},"status":{{"conditions":["#);
+    let mut text = format!(
+        r#"{{"metadata":{{"name":"{name}","annotations":{{"note":"a \"quoted\" \u003cword\u003e"}}}},"status":{{"conditions":["#
+    );
     for (at, kind) in ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"].iter().enumerate() {
         let comma = if at > 0 { "," } else { "" };
         let _ = write!(

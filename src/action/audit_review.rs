@@ -203,8 +203,10 @@ impl Action for AuditReview {
     async fn apply(&self, cx: &Cx, op: &Op) -> Result<Done, Problem> {
         let suspect = Suspect::read(&self.record);
         let (namespace, name) = self.account(&suspect).map_err(Problem::usage)?;
-        let identity =
-            Identity { username: format!("system:serviceaccount:{namespace}:{name}"), pod_uid: suspect.pod.uid.clone() };
+        let identity = Identity {
+            username: format!("system:serviceaccount:{namespace}:{name}"),
+            pod_uid: suspect.pod.uid.clone(),
+        };
         let query = Query {
             service_accounts: vec![(namespace.clone(), name.clone())],
             pod_uids: suspect.pod.uid.clone().into_iter().collect(),
@@ -275,7 +277,7 @@ impl Task {
         let slice = self.slice(&mut review, &mut summary, started)?;
         let not_read: Vec<_> = left.iter().filter(|l| l.may_hold_events).collect();
 
-        let mut doubts: Vec<String> = gaps.iter().map(describe).collect();
+        let mut doubts: Vec<String> = gaps.iter().map(audit::describe).collect();
         if review.damaged() > 0 {
             doubts.push(format!(
                 "{} could not be read and may be calls of this account",
@@ -318,7 +320,7 @@ impl Task {
                 "gaps": gaps.iter().map(|gap| json!({
                     "from": clock::rfc3339(gap.from),
                     "to": clock::rfc3339(gap.to),
-                    "what": describe(gap),
+                    "what": audit::describe(gap),
                 })).collect::<Vec<_>>(),
                 "events": review.events(),
                 "reads": review.reads(),
@@ -364,7 +366,12 @@ impl Task {
         Ok(document)
     }
 
-    fn slice(&self, review: &mut Scan<()>, summary: &mut Summary, started: OffsetDateTime) -> Result<Artifact, Problem> {
+    fn slice(
+        &self,
+        review: &mut Scan<()>,
+        summary: &mut Summary,
+        started: OffsetDateTime,
+    ) -> Result<Artifact, Problem> {
         let mut out = self.cx.store.create(&format!("{}/audit.slice.jsonl", self.at))?;
         let (mut left_out, mut bodies, mut truncated) = (Vec::new(), 0u64, None);
         for request in std::mem::take(&mut review.requests) {
@@ -465,16 +472,6 @@ fn levels(review: &Scan<()>) -> Value {
         ((*name).to_owned(), count)
     });
     counts.filter(|(_, count)| *count > 0).map(|(name, count)| (name, Value::from(count))).collect()
-}
-
-fn describe(gap: &audit::Gap) -> String {
-    let (from, to) = (clock::rfc3339(gap.from), clock::rfc3339(gap.to));
-    match (gap.before_the_first, gap.after_the_last) {
-        (true, true) => format!("no event from {from} to {to}: the files hold nothing of the window"),
-        (true, false) => format!("the log begins only at {to}: {from} to {to} is not covered"),
-        (false, true) => format!("the log ends at {from}: {from} to {to} is not covered"),
-        (false, false) => format!("the audit log has a gap from {from} to {to}"),
-    }
 }
 
 fn count(n: u64, what: &str) -> String {

@@ -133,7 +133,8 @@ impl Glancer {
         let at = instant::parse(std::str::from_utf8(text).ok()?)?;
         if text.len() == 27 {
             self.minute.0.copy_from_slice(&text[..17]);
-            self.minute.1 = instant::micros(at - time::Duration::seconds(i64::from(at.second()))) / 1_000_000 * 1_000_000;
+            self.minute.1 =
+                instant::micros(at - time::Duration::seconds(i64::from(at.second()))) / 1_000_000 * 1_000_000;
         }
         Some(instant::micros(at))
     }
@@ -187,10 +188,7 @@ mod tests {
             assert_eq!(glance.resource, b"pods");
             assert_eq!(glance.staged - glance.received, 1_000_001);
             assert_eq!(glance.truncated, !tail.is_empty());
-            assert_eq!(
-                glance.staged,
-                instant::micros(instant::parse("2026-11-23T03:00:01.000002Z").unwrap())
-            );
+            assert_eq!(glance.staged, instant::micros(instant::parse("2026-11-23T03:00:01.000002Z").unwrap()));
         }
         assert_eq!(glancer.glance(line("/healthz", "", "").as_bytes()).unwrap().resource, b"");
     }

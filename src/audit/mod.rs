@@ -10,6 +10,7 @@
 //!   (`Audit-ID` header), so alone it would let an intruder hide a request behind another.
 //! - What can't be read is counted and named: a damaged line may be a call of the identity.
 
+mod answer;
 mod coverage;
 pub mod detect;
 pub mod event;
@@ -17,6 +18,7 @@ mod format;
 mod glance;
 mod instant;
 mod query;
+mod row;
 mod scan;
 mod shape;
 mod source;
@@ -24,10 +26,12 @@ mod summary;
 mod tally;
 pub mod uri;
 
+pub use answer::{Answer, BLIND_TO, describe};
 pub use coverage::{Coverage, Gap};
 pub use event::Event;
 pub use format::kubernetes::event as parse_event;
 pub use query::{How, Kind, Query, Wanted};
+pub use row::{Impersonated, Place, Row};
 pub use scan::{FileFacts, MAX_LINE, MAX_REQUESTS, Originals, Request, Scan, Task, Watch, Window, key, scan};
 pub use shape::shape;
 pub use source::{LogFile, NotRead, Packing, find};

@@ -137,7 +137,10 @@ fn the_window_takes_what_was_running_in_it() {
     .join("\n");
     let (mut scan, _dir) = run(&[("a", text)], "03:00:00", "03:05:00");
     let open: Vec<_> = scan.requests.iter().map(|r| r.open).collect();
-    assert_eq!(ids(&mut scan).into_iter().zip(open).collect::<Vec<_>>(), [("open".into(), true), ("into".into(), false)]);
+    assert_eq!(
+        ids(&mut scan).into_iter().zip(open).collect::<Vec<_>>(),
+        [("open".into(), true), ("into".into(), false)]
+    );
     assert!(scan.coverage.gaps(Duration::minutes(5)).is_empty());
 }
 
@@ -214,8 +217,7 @@ fn answers(paths: &[PathBuf], window: Window, threads: usize) -> (Truth, Scan<()
     };
     let (account, mut scan) = ask(&Query { pod_uids: Vec::new(), ..account() });
     let requests = scan.requests.clone();
-    let denied =
-        requests.iter().filter(|r| scan.originals.event(r, |e| e.allowed() == Some(false)).unwrap()).count();
+    let denied = requests.iter().filter(|r| scan.originals.event(r, |e| e.allowed() == Some(false)).unwrap()).count();
     let (secret, _) = ask(&Query { objects: vec![Wanted::secret(SECRET.0, SECRET.1)], ..Query::default() });
     let net: IpNet = format!("{ADDRESS}/32").parse().unwrap();
     let (address, _) = ask(&Query { source_ips: vec![net], ..Query::default() });
@@ -286,7 +288,8 @@ fn the_newest_are_the_newest_and_the_rest_stays_unread() {
         std::fs::write(dir.path().join(name), lines.join("\n") + "\n").unwrap();
     }
     for limit in [1, 3, 10, 100_000] {
-        let mut scan = look(&[dir.path().into()], &Query { pod_uids: Vec::new(), ..account() }, EVERYTHING, 2, Some(limit));
+        let mut scan =
+            look(&[dir.path().into()], &Query { pod_uids: Vec::new(), ..account() }, EVERYTHING, 2, Some(limit));
         let newest = truth.account.len().saturating_sub(limit);
         assert_eq!(ids(&mut scan), truth.account[newest..], "{limit}");
         let unread: u64 = scan.files.iter().map(|f| f.unread).sum();
@@ -333,7 +336,9 @@ fn hostile_bytes_end_in_damage_and_never_in_silence() {
                 0 => bytes.truncate(at),
                 1 => bytes.splice(at..at, std::iter::repeat_n(b'[', 5000)).for_each(drop),
                 2 => bytes.splice(at..at, [0xff, 0xfe, 0, b'"', b'\\']).for_each(drop),
-                3 => bytes.splice(at..at, *b"}{\n{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",").for_each(drop),
+                3 => {
+                    bytes.splice(at..at, *b"}{\n{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",").for_each(drop)
+                }
                 4 => {
                     let to = (at + 700).min(bytes.len());
                     bytes.drain(at..to).for_each(drop);
@@ -393,7 +398,15 @@ fn a_log_that_grows_and_is_rotated_while_it_is_read_is_read_as_it_was() {
         });
     };
     let query = Query { pod_uids: Vec::new(), ..account() };
-    let task = Task { files, query: &query, window: EVERYTHING, limit: None, watch: &(), threads: Some(1), progress: &progress };
+    let task = Task {
+        files,
+        query: &query,
+        window: EVERYTHING,
+        limit: None,
+        watch: &(),
+        threads: Some(1),
+        progress: &progress,
+    };
     let mut scan = scan(task).unwrap();
     assert_eq!(ids(&mut scan), truth.account);
     assert_eq!(scan.damaged(), 0);
@@ -447,8 +460,20 @@ fn google_s_words_are_read_as_the_api_server_s() {
                 .unwrap()
         })
         .collect();
-    assert!(told.contains(&("create".into(), "pods/exec payments/web".into(), "sh -c cat /etc/passwd".into(), Some(true), Some(200))), "{told:?}");
-    assert!(told.contains(&("get".into(), "secrets payments/db".into(), String::new(), Some(false), Some(403))), "{told:?}");
+    assert!(
+        told.contains(&(
+            "create".into(),
+            "pods/exec payments/web".into(),
+            "sh -c cat /etc/passwd".into(),
+            Some(true),
+            Some(200)
+        )),
+        "{told:?}"
+    );
+    assert!(
+        told.contains(&("get".into(), "secrets payments/db".into(), String::new(), Some(false), Some(403))),
+        "{told:?}"
+    );
 }
 
 #[test]

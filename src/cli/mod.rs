@@ -2,6 +2,7 @@
 //! exits.
 
 mod action;
+mod audit;
 mod bundle;
 mod collector;
 mod completions;
@@ -107,6 +108,8 @@ enum Command {
     /// List and explain what steps can do
     #[command(subcommand)]
     Action(action::ActionCommand),
+    /// Find who did what in the API server's audit log, and what can't be known from it
+    Audit(Box<audit::AuditArgs>),
     /// Look what this cluster, identity and namespace allow, before it is needed
     Doctor(doctor::DoctorArgs),
     /// Practise: run a drill on the embedded cluster or a real one, score it, report it
@@ -153,6 +156,7 @@ pub fn main() -> u8 {
         Command::Bundle(command) => bundle::bundle(&global, command),
         Command::Runbook(command) => runbook::runbook(&global, command),
         Command::Action(command) => action::action(&global, command),
+        Command::Audit(args) => audit::audit(&global, &args),
         Command::Doctor(args) => doctor::doctor(&global, &args),
         Command::Drill(args) => drill::drill(&global, *args),
         Command::Sim(command) => sim::sim(&global, command),

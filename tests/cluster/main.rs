@@ -4,6 +4,7 @@
 
 mod capture;
 mod crash;
+mod detections;
 mod drills;
 mod isolation;
 mod playbook;

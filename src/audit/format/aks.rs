@@ -20,12 +20,7 @@ struct Properties<'a> {
 }
 
 /// The event of a record's `properties`, an object or one more text.
-pub(super) fn event(
-    properties: &str,
-    category: Option<&str>,
-    here: Origin,
-    tell: &mut dyn FnMut(Record<'_>, Origin),
-) {
+pub(super) fn event(properties: &str, category: Option<&str>, here: Origin, tell: &mut dyn FnMut(Record<'_>, Origin)) {
     if category.is_some_and(|c| !c.trim_matches('"').starts_with("kube-audit")) {
         return tell(Record::Other, here);
     }

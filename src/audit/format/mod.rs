@@ -169,4 +169,3 @@ fn unwrapped(json: &str) -> Option<std::borrow::Cow<'_, str>> {
         _ => None,
     }
 }
-

@@ -83,7 +83,8 @@ mod tests {
         assert!(Kind::parse("deploy").is("deployments", "apps"));
         assert!(Kind::parse("deployments.apps").is("deployments", "apps"));
         assert!(!Kind::parse("deployments.apps").is("deployments", "extensions"));
-        for (name, plural) in [("widget", "widgets"), ("policy", "policies"), ("Box", "boxes"), ("widgets", "widgets")] {
+        for (name, plural) in [("widget", "widgets"), ("policy", "policies"), ("Box", "boxes"), ("widgets", "widgets")]
+        {
             assert!(Kind::parse(name).is(plural, "example.org"), "{name}");
         }
         assert!(!Kind::parse("pod").is("podtemplates", ""));

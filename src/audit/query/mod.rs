@@ -130,6 +130,11 @@ impl Query {
         self.identities() > 0
     }
 
+    /// Whether it goes by what an event says of its credential.
+    pub fn by_credential(&self) -> bool {
+        !(self.sessions.is_empty() && self.pods.is_empty() && self.nodes.is_empty())
+    }
+
     fn identities(&self) -> usize {
         self.subjects.len()
             + self.service_accounts.len()
@@ -193,18 +198,10 @@ impl Query {
         needles.filter(self.pods.iter().map(|(_, name)| quote(name.as_str())));
         needles.filter(self.nodes.iter().map(|node| ("", node.as_str(), "\"")));
         needles.filter(self.sessions.iter().map(|s| ("", s.as_str(), "\"")));
-        needles.filter(
-            self.objects
-                .iter()
-                .flat_map(|wanted| &wanted.kind.plurals)
-                .map(|plural| quote(plural.as_str())),
-        );
+        needles
+            .filter(self.objects.iter().flat_map(|wanted| &wanted.kind.plurals).map(|plural| quote(plural.as_str())));
         needles.filter(self.verbs.iter().map(|v| quote(v.as_str())));
-        let agents: Vec<String> = self
-            .user_agents
-            .iter()
-            .map(|p| literal(p.as_str()).into())
-            .collect();
+        let agents: Vec<String> = self.user_agents.iter().map(|p| literal(p.as_str()).into()).collect();
         needles.filter(agents.iter().map(|text| ("", text.as_str(), "")));
         let ips: Vec<String> = self.source_ips.iter().map(prefix).collect();
         needles.filter(ips.iter().map(|text| ("", text.as_str(), "")));

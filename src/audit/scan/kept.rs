@@ -153,9 +153,8 @@ impl Kept {
     pub fn requests(&mut self, start: Option<Micros>) -> Vec<Request> {
         let closed = std::mem::take(&mut self.closed_before);
         let all = std::mem::take(&mut self.requests).into_iter();
-        let mut requests: Vec<_> = all
-            .filter(|(key, r)| start.is_none_or(|start| r.staged >= start) || !closed.contains(key))
-            .collect();
+        let mut requests: Vec<_> =
+            all.filter(|(key, r)| start.is_none_or(|start| r.staged >= start) || !closed.contains(key)).collect();
         requests.sort_unstable_by_key(|(key, r)| (r.received, *key));
         requests.into_iter().map(|(_, r)| r).collect()
     }

@@ -25,10 +25,10 @@ use time::{Duration, OffsetDateTime};
 use super::coverage::Coverage;
 use super::event::Event;
 use super::glance::Micros;
+use super::instant;
 use super::query::{Needles, Query};
 use super::source::{self, Ends, LogFile, Packing, read_problem, series};
 use super::tally::{Damage, FileTally, MAX_DAMAGE, Resource, Tally};
-use super::instant;
 use crate::cluster::Problem;
 
 use chunk::CHUNK;
@@ -128,7 +128,7 @@ pub struct Scan<S> {
     pub resources: Vec<(Option<String>, Resource)>,
     /// Events whose bodies the API server cut off for their size.
     pub truncated: u64,
-    /// Whether an event was seen that names its credential. Only lines that were parsed count.
+    /// Whether an event was seen that names its credential; looked for only if the query goes by it.
     pub credentials: bool,
     /// Requests that hold an address that was asked for only where the client can write it.
     pub claimed_addresses: u64,
@@ -169,6 +169,7 @@ struct Shared<'a, W: Watch> {
     until: Option<Micros>,
     watch: &'a W,
     every: bool,
+    by_credential: bool,
     newest: bool,
     feed: Feed,
     kept: AtomicUsize,
@@ -215,6 +216,7 @@ pub fn scan<W: Watch>(task: Task<'_, W>) -> Result<Scan<W::Seen>, Problem> {
         until,
         watch: task.watch,
         every: task.watch.wants(),
+        by_credential: task.query.by_credential(),
         newest: task.limit.is_some(),
         feed: Feed::new(cursors.collect(), readers, threads * 2, task.limit),
         kept: AtomicUsize::new(0),
@@ -227,13 +229,10 @@ pub fn scan<W: Watch>(task: Task<'_, W>) -> Result<Scan<W::Seen>, Problem> {
     let next_stream = AtomicUsize::new(0);
     let (mut workers, mut broke) = (Vec::new(), Vec::new());
     std::thread::scope(|scope| {
-        let readers: Vec<_> = (0..readers)
-            .map(|_| scope.spawn(|| reader::run(&shared, &streams, &next_stream)))
-            .collect();
+        let readers: Vec<_> =
+            (0..readers).map(|_| scope.spawn(|| reader::run(&shared, &streams, &next_stream))).collect();
         let others: Vec<_> = (1..threads)
-            .map(|_| {
-                scope.spawn(|| Worker::new(&shared, Tally::new(files.len(), names.len(), &empty)).run())
-            })
+            .map(|_| scope.spawn(|| Worker::new(&shared, Tally::new(files.len(), names.len(), &empty)).run()))
             .collect();
         workers.push(Worker::new(&shared, Tally::new(files.len(), names.len(), &empty)).run());
         for other in others {
@@ -249,7 +248,11 @@ pub fn scan<W: Watch>(task: Task<'_, W>) -> Result<Scan<W::Seen>, Problem> {
 }
 
 /// Opens the files, looks at the ends of the plain ones, and tells which lie outside the window.
-fn open(files: Vec<LogFile>, start: Option<Micros>, until: Option<Micros>) -> Result<(Vec<Opened>, Vec<String>), Problem> {
+fn open(
+    files: Vec<LogFile>,
+    start: Option<Micros>,
+    until: Option<Micros>,
+) -> Result<(Vec<Opened>, Vec<String>), Problem> {
     let (mut opened, mut names) = (Vec::new(), Vec::<String>::new());
     for file in files {
         let name = series(&file.path);

@@ -46,10 +46,10 @@ impl Spool {
 }
 
 /// Gives the original text of a request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Originals {
     files: Vec<Option<File>>,
-    spool: SpooledTempFile,
+    spool: Option<SpooledTempFile>,
 }
 
 impl Originals {
@@ -59,7 +59,7 @@ impl Originals {
         match failed {
             Some(e) => Err(Problem::failed(format!("can't keep matching lines of a compressed log: {e}"))
                 .hint("set TMPDIR to a directory with room, or unpack the log first")),
-            None => Ok(Originals { files, spool }),
+            None => Ok(Originals { files, spool: Some(spool) }),
         }
     }
 
@@ -74,7 +74,12 @@ impl Originals {
                 _ => Err(std::io::Error::other("it can be read but once")),
             }
         } else {
-            self.spool.seek(SeekFrom::Start(request.copy)).and_then(|_| self.spool.read_exact(&mut bytes))
+            match &mut self.spool {
+                Some(spool) => {
+                    spool.seek(SeekFrom::Start(request.copy)).and_then(|_| spool.read_exact(&mut bytes))
+                }
+                None => Err(std::io::Error::other("it can be read but once")),
+            }
         };
         read.map_err(|e| {
             Problem::failed(format!("a line of the audit log can't be read a second time: {e}"))

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 use super::chunk;
 use super::feed::Unit;
@@ -13,6 +13,9 @@ use crate::audit::format::{self, Record, kubernetes};
 use crate::audit::glance::{Glance, Glancer, Micros, long_running};
 use crate::audit::instant;
 use crate::audit::tally::Tally;
+
+/// The key of `extra` under which an event names its credential.
+const CREDENTIAL: &[u8] = br#""authentication.kubernetes.io/credential-id""#;
 
 /// One thread's part.
 pub(super) struct Worker<'a, W: Watch> {
@@ -144,6 +147,9 @@ impl<'a, W: Watch> Worker<'a, W> {
         let file = at.file as usize;
         self.tally.glanced(file, self.shared.files[file].series, &glance);
         self.earliest = Some(self.earliest.map_or(glance.staged, |e| e.min(glance.staged)));
+        if self.shared.by_credential && !self.tally.credentials {
+            self.tally.credentials = memmem::find(line, CREDENTIAL).is_some();
+        }
         let asked = self.may_be_in_window(&glance) && self.shared.needles.may_match(line, true);
         if !asked && !self.shared.every {
             return;

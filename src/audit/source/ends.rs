@@ -106,7 +106,9 @@ mod tests {
 
     #[test]
     fn lines_and_documents_are_told_apart() {
-        for lines in ["{}\n{}", "", "{\"a\":1}", "{\"a\":\n{}\n", "2026-11-23T03:12:45.123Z {}\n", "a\"}\n{}", "{\"cut\":"] {
+        for lines in
+            ["{}\n{}", "", "{\"a\":1}", "{\"a\":\n{}\n", "2026-11-23T03:12:45.123Z {}\n", "a\"}\n{}", "{\"cut\":"]
+        {
             assert!(!document(lines.as_bytes(), true), "{lines}");
         }
         for doc in ["[\n {\n", "{\n \"kind\": \"EventList\",\n", "[{\"a\":1},\n{\"b\":2}]", "{\"a\":1}{\"b\":2}"] {

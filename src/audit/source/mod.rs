@@ -121,8 +121,12 @@ fn remote(path: &Path) -> Option<Problem> {
     let fetch = match scheme {
         "s3" => format!("aws s3 sync {text} audit/"),
         "gs" => format!("gcloud storage rsync --recursive {text} audit/"),
-        "az" | "abfs" | "abfss" | "azblob" => "azcopy copy 'https://ACCOUNT.blob.core.windows.net/…' audit/ --recursive".into(),
-        "http" | "https" if text.contains(".blob.core.windows.net") => format!("azcopy copy '{text}' audit/ --recursive"),
+        "az" | "abfs" | "abfss" | "azblob" => {
+            "azcopy copy 'https://ACCOUNT.blob.core.windows.net/…' audit/ --recursive".into()
+        }
+        "http" | "https" if text.contains(".blob.core.windows.net") => {
+            format!("azcopy copy '{text}' audit/ --recursive")
+        }
         "http" | "https" => format!("curl --fail --output audit.log '{text}'"),
         _ => return None,
     };
@@ -256,7 +260,13 @@ mod tests {
 
     #[test]
     fn rotated_files_are_one_series() {
-        for name in ["audit.log", "audit.log.1", "audit.log.12.gz", "audit-2026-11-23T02-00-00.000.log", "audit-2026-11-23T02-00-00.000.log.gz"] {
+        for name in [
+            "audit.log",
+            "audit.log.1",
+            "audit.log.12.gz",
+            "audit-2026-11-23T02-00-00.000.log",
+            "audit-2026-11-23T02-00-00.000.log.gz",
+        ] {
             assert_eq!(series(&Path::new("/var/log/cp1").join(name)), "/var/log/cp1/audit.log", "{name}");
         }
         assert_eq!(series(Path::new("/v/kube-apiserver-a")), "/v/kube-apiserver-a");

@@ -58,7 +58,9 @@ impl<R: BufRead> Read for Frames<R> {
                 }
                 match self.decoder.reset(&mut self.input) {
                     Ok(()) => self.open = true,
-                    Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                    Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                        length, ..
+                    })) => {
                         io::copy(&mut (&mut self.input).take(u64::from(length)), &mut io::sink())?;
                         continue;
                     }

@@ -1,0 +1,58 @@
+//! The JSON document, and JSON lines.
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::{Gone, Rows};
+use crate::audit::Answer;
+use crate::report::escape::escape;
+
+/// One document; its events are written as they are read.
+pub(super) fn document(out: &mut dyn Write, rows: &mut Rows<'_>, answer: &Answer<'_, ()>) -> Result<(), Gone> {
+    let query = rows.query.json();
+    write!(out, "{{\"v\":1,\"query\":{},\"coverage\":{},\"events\":[", safe(&query), safe(&answer.json()))?;
+    let mut first = true;
+    rows.each(|row| {
+        let comma = if std::mem::take(&mut first) { "" } else { "," };
+        Ok(write!(out, "{comma}{}", safe(&json!(row)))?)
+    })?;
+    Ok(writeln!(out, "],\"findings\":null}}")?)
+}
+
+/// One request a line.
+pub(super) fn lines(out: &mut dyn Write, rows: &mut Rows<'_>) -> Result<(), Gone> {
+    rows.each(|row| Ok(writeln!(out, "{}", safe(&json!(row)))?))
+}
+
+/// JSON in which what could move a terminal's cursor or reorder its text is written as an escape: the same value.
+pub(super) fn safe(value: &Value) -> String {
+    let text = value.to_string();
+    if matches!(escape(&text), Cow::Borrowed(_)) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        if matches!(escape(c.encode_utf8(&mut [0; 4])), Cow::Borrowed(_)) {
+            out.push(c);
+        } else {
+            let mut units = [0; 2];
+            c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_stays_the_same_value_and_moves_no_cursor() {
+        let value = json!({"agent": "a\u{1b}[2J\u{9b}31m\u{202e}b\u{e0001}ø"});
+        let text = safe(&value);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        assert!(text.contains("ø") && matches!(escape(&text), Cow::Borrowed(_)), "{text}");
+    }
+}
