@@ -54,7 +54,7 @@ pub fn of_fault(fault: Fault) -> u8 {
         Fault::Runbook => RUNBOOK,
         Fault::Refused | Fault::NotFound | Fault::Conflict => REFUSED,
         Fault::Approval => APPROVAL,
-        Fault::Failed => FAILED,
+        Fault::Failed | Fault::Held => FAILED,
         Fault::Verification => VERIFICATION,
         Fault::Locked => LOCKED,
         Fault::Unreachable | Fault::Transient => UNREACHABLE,

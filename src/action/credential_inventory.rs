@@ -171,7 +171,8 @@ pub(super) async fn inventory(
     }))
 }
 
-fn secret(
+/// One Secret by all its uses, and what is left of it to people.
+pub(super) fn secret(
     namespace: &str,
     name: &str,
     uses: &[&Credential],

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::credential_inventory::{Looked, has_last_applied, inventory, look, pods};
+use super::node_credentials;
 use super::fresh_value::{Fresh, Generate, Issue};
 use super::secret_consumers::{consumers, to_restart};
 use super::secret_keeper::{keepers, keys};
@@ -28,7 +29,8 @@ const ROTATED_BY: &str = "quell.dev/rotated-by";
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CredentialsRotate {
-    /// The outputs of a `pod.record` step: the credentials that its pod held.
+    /// The outputs of a `pod.record` step, the credentials that its pod held; or of a `node.inventory` step, those that
+    /// reached the node.
     record: Value,
     /// The values to replace. Everything else is handed over to people, by name.
     #[serde(default)]
@@ -54,7 +56,7 @@ struct Rotation {
 impl Kind for CredentialsRotate {
     const SPEC: Spec = Spec {
         name: "credentials.rotate",
-        summary: "Lists each credential the pod held, with keeper, way to rotate and consumers, and replaces those in reach",
+        summary: "Lists each credential a pod or node held, with keeper, way to rotate and consumers, and replaces those in reach",
         description: "First an inventory: every Secret and token that was mounted, who keeps it (External Secrets, \
             cert-manager, Helm, …, recognised by its metadata), how it is rotated there, which workloads hold the old value \
             until they are restarted, and how long a token still works. Then, for each entry of `rotate`, one change: a \
@@ -92,7 +94,7 @@ impl Kind for CredentialsRotate {
         ],
         example: "id: rotate\ntitle: Rotate what it held\nuses: credentials.rotate\nwith:\n  record: ${{ steps.record.outputs }}\n  rotate:\n    - secret: session-key\n      key: key\n      generate: {length: 64, alphabet: hex}\n    - secret: database\n      key: password\n      command:\n        argv: [rotate-database-user, checkout]\n        env: [DATABASE_ADMIN_TOKEN]\n",
         outputs: &[
-            ("credentials", "number of credentials that reached the pod; null when the record does not say"),
+            ("credentials", "number of credentials that reached the pod or node; null when the record does not say"),
             ("handed_over", "what is left to people: a list of texts"),
             ("rotated", "the values that were replaced, as namespace/secret/key"),
             ("restart", "the workloads that hold an old value until they are restarted, as namespace/kind/name"),
@@ -222,10 +224,15 @@ impl CredentialsRotate {
             None => {
                 let started = cx.clock.now();
                 let suspect = Suspect::read(&self.record);
-                let mut document = inventory(cx, &suspect, &self.covered(&suspect, cx)).await?;
+                let covered = self.covered(&suspect, cx);
+                let mut document = if node_credentials::is_node(&self.record) {
+                    node_credentials::inventory(cx, &self.record, &covered).await?
+                } else {
+                    inventory(cx, &suspect, &covered).await?
+                };
                 document["artifact"] = Value::from(path.clone());
                 let label = Label {
-                    title: "the credentials that reached the pod: names, keepers, consumers; no values".into(),
+                    title: format!("the credentials that reached {}: names, keepers, consumers; no values", op.object),
                     media_type: "application/json".into(),
                     source: Source { object: op.object.clone(), container: None, what: "credentials".into() },
                     method: Method::api(
@@ -244,7 +251,7 @@ impl CredentialsRotate {
         let left = texts("handed_over");
         let found =
             document["credentials"].as_array().map_or(0, |all| all.iter().filter(|c| c["kind"] != "configmap").count());
-        let detail = format!("{found} credentials reached the pod, {} left to people", left.len());
+        let detail = format!("{found} credentials reached {}, {} left to people", op.object, left.len());
         let proof = match (left.is_empty(), found) {
             (true, 0) => Proof::Verified("the record names no credential".into()),
             (true, _) => Proof::Verified(format!("{detail}; values are not proved replaced by this: see each")),
@@ -301,9 +308,12 @@ impl CredentialsRotate {
 impl Action for CredentialsRotate {
     async fn plan(&self, cx: &Cx) -> Result<StepPlan, Problem> {
         let suspect = Suspect::read(&self.record);
-        let mut plan = StepPlan { blockers: suspect.blocker().into_iter().collect(), ..StepPlan::default() };
+        let of_node = node_credentials::is_node(&self.record);
+        let blocker = suspect.blocker().filter(|_| !of_node);
+        let mut plan = StepPlan { blockers: blocker.into_iter().collect(), ..StepPlan::default() };
         let summary = "list the credentials that it held: keeper, way to rotate, consumers (no values are read)";
-        plan.ops.push(Op::observe(suspect.object(), summary));
+        let object = if of_node { node_credentials::object(&self.record) } else { suspect.object() };
+        plan.ops.push(Op::observe(object, summary));
         let mut seen = BTreeSet::new();
         for (index, rotation) in self.rotate.iter().enumerate() {
             if !seen.insert((self.namespace(rotation, &suspect, cx), &rotation.secret, &rotation.key)) {

@@ -13,6 +13,12 @@ mod image_reference;
 #[cfg(test)]
 mod local_tests;
 mod manual;
+mod node;
+mod node_cordon;
+mod node_credentials;
+mod node_drain;
+mod node_inventory;
+mod node_terminate;
 mod pod_capture;
 pub mod pod_isolate;
 mod pod_record;
@@ -34,7 +40,7 @@ use serde_json::Value;
 use crate::event::{Landed, Op, OpStatus, Proof, StepStatus};
 pub use collector::node::{NAMESPACE as COLLECTORS, namespace_manifest as collectors_namespace};
 pub use collector::survey;
-pub use spec::{Rule, Scope, Spec};
+pub use spec::{NODE_LEASE, NODE_LEASES, Rule, Scope, Spec};
 
 use crate::cluster::Cx;
 pub use crate::cluster::Problem;
@@ -50,6 +56,20 @@ pub trait Action: Send + Sync {
     /// Carries out one operation, whose intent is on disk. Must send at most one write, to `op.object` and with its UID
     /// as precondition.
     async fn apply(&self, cx: &Cx, op: &Op) -> Result<Done, Problem>;
+
+    /// Gets ready what operations that are carried out together share (a watch), before the first of them. Reads only.
+    async fn begin(&self, cx: &Cx, ops: &[Op]) -> Result<(), Problem> {
+        let _ = (cx, ops);
+        Ok(())
+    }
+
+    /// Waits until an operation that the cluster held back ([`Fault::Held`](crate::cluster::Fault::Held)) is worth another
+    /// try. The engine shows the refusal before, and journals a new intent after. Reads only.
+    async fn until(&self, cx: &Cx, op: &Op) -> Result<(), Problem> {
+        let _ = (cx, op);
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        Ok(())
+    }
 
     /// Whether an operation whose outcome is unknown had reached the cluster. `Yes` comes with what apply would have
     /// returned. Reads only. What only reads or captures is simply done again: the default says no.
@@ -220,6 +240,10 @@ pub fn all() -> Vec<Entry> {
         entry::<pod_capture::PodCapture>(),
         entry::<pod_terminate::PodTerminate>(),
         entry::<collector_remove::CollectorRemove>(),
+        entry::<node_cordon::NodeCordon>(),
+        entry::<node_inventory::NodeInventory>(),
+        entry::<node_drain::NodeDrain>(),
+        entry::<node_terminate::NodeTerminate>(),
         entry::<audit_review::AuditReview>(),
         entry::<command::Command>(),
         entry::<credentials_rotate::CredentialsRotate>(),

@@ -9,6 +9,8 @@ pub enum Scope {
     Target,
     /// In the namespace of quell's own pods, `quell-forensics`: a Role there.
     Collectors,
+    /// In one namespace that every cluster has: a Role there.
+    In(&'static str),
     /// In the whole cluster, or on an object without namespace: a ClusterRole.
     Cluster,
 }
@@ -18,7 +20,7 @@ pub enum Scope {
 pub struct Rule {
     /// `""` is the core group.
     pub group: &'static str,
-    /// With the subresource: `pods/exec`.
+    /// With the subresource: `pods/exec`. `resource:name` is the right to the one object of that name.
     pub resource: &'static str,
     /// Verbs.
     pub verbs: &'static [&'static str],
@@ -29,6 +31,20 @@ pub struct Rule {
     /// Without it the action still runs and says what it could not learn.
     pub optional: bool,
 }
+
+/// Where the Leases lie that say who works on a node, for a node has no namespace. Every cluster has this one; a right to
+/// make Leases where the control plane keeps its own would be a right to take its locks away.
+pub const NODE_LEASES: &str = "default";
+
+/// What every action that changes a node or its pods needs beside its own.
+pub const NODE_LEASE: Rule = Rule {
+    group: "coordination.k8s.io",
+    resource: "leases",
+    verbs: &["get", "create", "update", "delete"],
+    scope: Scope::In(NODE_LEASES),
+    why: "the Lease that tells other responders who works on the node",
+    optional: false,
+};
 
 /// What an action says of itself.
 #[derive(Debug, Clone, Copy)]

@@ -65,9 +65,10 @@ fn document(entry: &action::Entry) -> serde_json::Value {
         .map(|r| {
             json!({"apiGroup": r.group, "resource": r.resource, "verbs": r.verbs, "why": r.why, "optional": r.optional,
             "scope": match r.scope {
-                Scope::Target => "namespace",
-                Scope::Collectors => "collectors",
-                Scope::Cluster => "cluster",
+                Scope::Target => json!("namespace"),
+                Scope::Collectors => json!("collectors"),
+                Scope::In(namespace) => json!({"namespace": namespace}),
+                Scope::Cluster => json!("cluster"),
             }})
         })
         .collect();
@@ -96,6 +97,7 @@ fn text(entry: &action::Entry) -> String {
         let place = match rule.scope {
             Scope::Target => "in the target's namespace".to_string(),
             Scope::Collectors => format!("in {}", action::COLLECTORS),
+            Scope::In(namespace) => format!("in {namespace}"),
             Scope::Cluster => "in the whole cluster".into(),
         };
         let optional = if rule.optional { " (can do without)" } else { "" };

@@ -44,7 +44,7 @@ pub struct Consent {
     /// Objects that one run may change
     #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Guards")]
     max_changes: usize,
-    /// Override a guard (protected-namespace, max-changes, needs, lease); needs --reason
+    /// Override a guard (protected-namespace, max-changes, needs, lease, control-plane, disruption-budget); needs --reason
     #[arg(long = "override", value_name = "GUARD", requires = "reason", value_parser = guard, help_heading = "Guards")]
     overrides: Vec<String>,
     /// Why; goes into the record
@@ -72,7 +72,8 @@ fn risk(text: &str) -> Result<Risk, String> {
 
 fn guard(text: &str) -> Result<String, String> {
     let known = guards::NAMES.iter().any(|(name, _)| *name == text);
-    if known { Ok(text.into()) } else { Err("one of protected-namespace, max-changes, needs, lease".into()) }
+    let names = || guards::NAMES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    if known { Ok(text.into()) } else { Err(format!("one of {}", names())) }
 }
 
 impl Part {
@@ -124,8 +125,7 @@ impl Consent {
     fn guards(&self, before: &BTreeSet<String>) -> Guards {
         let mut overridden: BTreeSet<String> = self.overrides.iter().cloned().collect();
         // `needs` and `lease` are about one moment; the others about the incident as it was approved.
-        overridden
-            .extend(before.iter().filter(|g| ["protected-namespace", "max-changes"].contains(&g.as_str())).cloned());
+        overridden.extend(before.iter().filter(|g| !["needs", "lease"].contains(&g.as_str())).cloned());
         Guards {
             expect_cluster: self.expect_cluster.clone(),
             protect: self.protect.clone(),

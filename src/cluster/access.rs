@@ -12,7 +12,7 @@ use super::Problem;
 pub struct Question {
     /// `""` is the core group.
     pub group: String,
-    /// With the subresource: `pods/exec`.
+    /// With the subresource: `pods/exec`; `resource:name` asks about one object.
     pub resource: String,
     /// The verb.
     pub verb: String,
@@ -34,9 +34,13 @@ impl std::fmt::Display for Question {
 pub async fn denied(client: &Client, questions: Vec<Question>) -> Result<Vec<Question>, Problem> {
     let answers: Vec<Result<Option<Question>, Problem>> = stream::iter(questions)
         .map(|question| async move {
-            let (resource, subresource) = match question.resource.split_once('/') {
+            let (resource, name) = match question.resource.split_once(':') {
+                Some((resource, name)) => (resource, Some(name.to_string())),
+                None => (question.resource.as_str(), None),
+            };
+            let (resource, subresource) = match resource.split_once('/') {
                 Some((resource, sub)) => (resource.to_string(), Some(sub.to_string())),
-                None => (question.resource.clone(), None),
+                None => (resource.to_string(), None),
             };
             let review = SelfSubjectAccessReview {
                 spec: SelfSubjectAccessReviewSpec {
@@ -44,6 +48,7 @@ pub async fn denied(client: &Client, questions: Vec<Question>) -> Result<Vec<Que
                         group: Some(question.group.clone()),
                         resource: Some(resource),
                         subresource,
+                        name,
                         verb: Some(question.verb.clone()),
                         namespace: question.namespace.clone(),
                         ..ResourceAttributes::default()

@@ -23,6 +23,8 @@ pub enum Fault {
     Interrupted,
     /// Worth another try: 429, 5xx, resets, time-outs.
     Transient,
+    /// Refused for now by a rule of the cluster, a disruption budget: the action knows when another try is worth it.
+    Held,
     /// The object is not there.
     NotFound,
     /// The object changed meanwhile, or is another one by that name.

@@ -185,6 +185,7 @@ async fn api_request(
         ),
         None => (request.as_user.clone(), Vec::new()),
     };
+    let groups = if name.starts_with("system:node:") { vec!["system:nodes".into()] } else { groups };
     let path = scene.placed(&request.path);
     let body = if request.body.is_null() { Vec::new() } else { scene.placed(&request.body.to_string()).into_bytes() };
     if let Some(sim) = &scene.sim {
@@ -222,11 +223,15 @@ async fn api_request(
     Ok(())
 }
 
-/// The runbook's inputs for this scene: the namespace, the suspect by its name, the rest as given.
+/// The inputs for this scene, of those that the runbook has: the namespace, the suspect by its name, the rest as given.
 ///
 /// # Errors
 /// When the suspect is not there.
-pub async fn inputs(scene: &Scene, scenario: &Scenario) -> Result<BTreeMap<String, String>, Problem> {
+pub async fn inputs(
+    scene: &Scene,
+    scenario: &Scenario,
+    known: &[String],
+) -> Result<BTreeMap<String, String>, Problem> {
     let mut inputs = BTreeMap::new();
     for (name, value) in &scenario.inputs {
         // The scenario's collector is the embedded cluster's; a real one needs one that its nodes can pull.
@@ -234,11 +239,24 @@ pub async fn inputs(scene: &Scene, scenario: &Scenario) -> Result<BTreeMap<Strin
             continue;
         }
         let value = scene.placed(value);
-        let value = if name == "pod" && value.contains('=') { chosen(scene, &value, "").await? } else { value };
+        let value = match name.as_str() {
+            "pod" if value.contains('=') => chosen(scene, &value, "").await?,
+            "node" if value.contains('=') => {
+                let pod = chosen(scene, &value, "").await?;
+                let pods = scene.pods(&value).await?;
+                let on = pods.into_iter().find(|p| p.metadata.name.as_deref() == Some(&pod)).and_then(|p| p.spec);
+                on.and_then(|spec| spec.node_name).unwrap_or_default()
+            }
+            _ => value,
+        };
         inputs.insert(name.clone(), value);
     }
-    inputs.insert("namespace".into(), scene.namespace.clone());
+    let takes = |name: &str| known.iter().any(|k| k == name);
+    if takes("namespace") {
+        inputs.insert("namespace".into(), scene.namespace.clone());
+    }
     if let Some(log) = &scene.audit_log
+        && takes("audit-log")
         && !inputs.contains_key("audit-log")
     {
         inputs.insert("audit-log".into(), log.display().to_string());

@@ -5,6 +5,8 @@ use crate::cluster::Problem;
 
 /// What is shipped: a test holds this against the folder.
 const SHIPPED: &[(&str, &str)] = &[
+    ("node-compromise", include_str!("../../runbooks/drills/node-compromise.yaml")),
+    ("node-compromise-lost", include_str!("../../runbooks/drills/node-compromise-lost.yaml")),
     ("pod-compromise", include_str!("../../runbooks/drills/pod-compromise.yaml")),
     ("pod-compromise-decoy", include_str!("../../runbooks/drills/pod-compromise-decoy.yaml")),
     ("pod-compromise-distroless", include_str!("../../runbooks/drills/pod-compromise-distroless.yaml")),
@@ -26,6 +28,8 @@ pub struct DrillRow {
     pub title: String,
     /// A paragraph.
     pub summary: String,
+    /// Why it can't be played on a real cluster; empty when it can.
+    pub only_embedded: String,
 }
 
 /// By name; what has a `/` or ends in .yaml or .yml is a file.
@@ -63,6 +67,7 @@ pub fn list() -> Result<Vec<DrillRow>, Problem> {
                 level: scenario.metadata.level,
                 title: scenario.metadata.title,
                 summary: scenario.metadata.summary,
+                only_embedded: scenario.only_embedded,
             })
         })
         .collect()

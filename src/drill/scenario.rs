@@ -26,7 +26,11 @@ pub struct Scenario {
     pub metadata: Metadata,
     /// The runbook that is practised.
     pub runbook: String,
-    /// Its inputs. `pod` may be a label selector, `app=web`: the first ready pod that it takes.
+    /// Why it can't be played on a real cluster; empty when it can.
+    #[serde(default)]
+    pub only_embedded: String,
+    /// Its inputs. `pod` may be a label selector, `app=web`: the first ready pod that it takes; `node` too: the node of
+    /// that pod. Whichever there is, is the suspect.
     #[serde(default)]
     pub inputs: BTreeMap<String, String>,
     /// The scene's namespace on the embedded cluster; on a real one the drill makes its own.
@@ -240,9 +244,10 @@ pub struct Unattended {
 pub struct Expect {
     /// Within which time: `acknowledge`, `first-evidence`, `contain`, `eradicate`.
     pub within: BTreeMap<String, String>,
-    /// Which artifacts there must be: `record`, `processes`, `filesystem`, `log`, `audit`, `provenance`, `credentials`.
+    /// Which artifacts there must be: `record`, `processes`, `filesystem`, `log`, `audit`, `provenance`, `credentials`,
+    /// `inventory`, `drain`.
     pub evidence: Vec<String>,
-    /// The suspect must be cut off; false for a decoy.
+    /// The suspect must be cut off: a pod by a policy, a node by its cordon; false for a decoy.
     pub contained: Option<bool>,
     /// The suspect must be gone; false for a decoy.
     pub eradicated: Option<bool>,
@@ -250,6 +255,8 @@ pub struct Expect {
     pub footholds: Vec<Foothold>,
     /// What must be as it was.
     pub unharmed: Vec<Unharmed>,
+    /// Pods that must have left the suspect node before it was ended.
+    pub moved: Vec<Moved>,
     /// What the record must not claim.
     pub honesty: Vec<Honesty>,
     /// Somebody must be told within 72 hours.
@@ -268,6 +275,19 @@ pub struct Foothold {
     pub why: String,
 }
 
+/// Pods that must have left the suspect node before it was ended, and be as many and ready again elsewhere.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Moved {
+    /// What it is.
+    pub what: String,
+    /// Pods by label selector, `app=web`.
+    pub pods: String,
+    /// So many must have been ready at every moment; 0 when it is not said.
+    #[serde(default)]
+    pub never_below: usize,
+}
+
 /// What must be as it was.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -280,6 +300,9 @@ pub struct Unharmed {
     /// An object, `apiVersion Kind name`: there, and its content the same.
     #[serde(default)]
     pub object: Option<String>,
+    /// Pods by label selector: none of those that were there may be deleted before the suspect node is.
+    #[serde(default)]
+    pub spared: Option<String>,
 }
 
 /// What the record must not claim.

@@ -131,6 +131,10 @@ impl Scene {
         known: Option<&str>,
         images: &[(String, String)],
     ) -> Result<Scene, Problem> {
+        if !scenario.only_embedded.is_empty() {
+            let what = format!("drill {} is for the embedded cluster alone: {}", scenario.metadata.name, scenario.only_embedded);
+            return Err(Problem::refused(what).hint("leave --context and --kubeconfig out"));
+        }
         let admin = unguarded(options).await?;
         may_be_used(&admin, options, known).await?;
         let namespace = format!("quell-drill-{id}");

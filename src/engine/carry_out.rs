@@ -34,35 +34,72 @@ impl Session {
             })?;
         }
         let mut all = Vec::new();
-        for op in &plan.ops {
-            let earlier = self.state().steps.get(&at.id).and_then(|s| s.done.get(&op.id).cloned());
-            let done = match earlier {
-                Some(done) => done,
-                None if self.cancel.is_cancelled() => return Err(interrupted(at)),
-                None => self.one(at, action, op).await?,
-            };
-            all.push((op.clone(), done));
+        for ops in plan.ops.chunk_by(|a, b| a.part_of.is_some() && a.part_of == b.part_of) {
+            match ops {
+                [op] if op.part_of.is_none() => all.push((op.clone(), self.once(at, action, op, None).await?)),
+                several => all.extend(self.together(at, action, several).await?),
+            }
         }
         let end = action.conclude(&plan.outputs, &all);
         self.finish(&at.id, end.status, end.summary, end.outputs)
     }
 
+    /// One operation, unless an earlier process did it. `announced` is the Audit-ID of an intent that is on disk already.
+    pub(super) async fn once(
+        &self,
+        at: &Instance,
+        action: &dyn Action,
+        op: &Op,
+        announced: Option<String>,
+    ) -> Result<Done, Problem> {
+        let earlier = self.state().steps.get(&at.id).and_then(|s| s.done.get(&op.id).cloned());
+        match earlier {
+            Some(done) => Ok(done),
+            None if self.cancel.is_cancelled() => Err(interrupted(at)),
+            None => self.one(at, action, op, announced).await,
+        }
+    }
+
     /// One operation, tried until it is done, it fails for good, or it can't be told whether it landed.
-    async fn one(&self, at: &Instance, action: &dyn Action, op: &Op) -> Result<Done, Problem> {
+    async fn one(
+        &self,
+        at: &Instance,
+        action: &dyn Action,
+        op: &Op,
+        mut announced: Option<String>,
+    ) -> Result<Done, Problem> {
         let retry = at.step.retry;
-        let open = self.state().steps.get(&at.id).is_some_and(|s| s.open.contains(&op.id));
+        let open = announced.is_none() && self.is_open(at, op);
         if open && let Some(done) = self.find_out(at, action, op).await? {
             return Ok(done);
         }
         let mut attempt = 1;
         loop {
-            let audit_id = uuid::Uuid::now_v7().to_string();
-            self.emit(Event::Intent { op: op.id.clone(), audit_id: audit_id.clone(), attempt })?;
+            let audit_id = match announced.take() {
+                Some(audit_id) => audit_id,
+                None => {
+                    let audit_id = uuid::Uuid::now_v7().to_string();
+                    self.emit(Event::Intent { op: op.id.clone(), audit_id: audit_id.clone(), attempt })?;
+                    audit_id
+                }
+            };
             let (client, tape) = self.cluster.writer(&audit_id);
             let cx = Cx { last_try: attempt >= retry.attempts, ..self.cx(client, &at.id, &op.id) };
-            let result = action.apply(&cx, op).await;
+            let result = self.unless_interrupted(at, op, action.apply(&cx, op)).await;
             self.journal_artifacts(&cx, op)?;
             match result {
+                // It may have landed: without an outcome, resume looks.
+                Err(problem) if problem.fault == Fault::Interrupted => return Err(problem),
+                Err(problem) if problem.fault == Fault::Held => {
+                    self.emit(Event::Retrying {
+                        op: op.id.clone(),
+                        attempt,
+                        cause: problem.message.clone(),
+                        wait_ms: 0,
+                    })?;
+                    self.held(at, action, op).await?;
+                    attempt += 1;
+                }
                 Ok(done) => {
                     self.outcome(op, &done, tape.take())?;
                     return Ok(done);
@@ -125,15 +162,32 @@ impl Session {
         }
     }
 
+    /// Whether an earlier process left its intent without an outcome.
+    pub(super) fn is_open(&self, at: &Instance, op: &Op) -> bool {
+        self.state().steps.get(&at.id).is_some_and(|s| s.open.contains(&op.id))
+    }
+
+    /// Until an operation that the cluster held back is worth another try, or Ctrl-C.
+    async fn held(&self, at: &Instance, action: &dyn Action, op: &Op) -> Result<(), Problem> {
+        let (client, _) = self.cluster.reader();
+        let cx = self.cx(client, &at.id, &op.id);
+        tokio::select! {
+            waited = action.until(&cx, op) => waited,
+            () = self.cancel.cancelled() => Err(interrupted(at)),
+        }
+    }
+
     fn outcome(&self, op: &Op, done: &Done, calls: Vec<crate::event::Call>) -> Result<(), Problem> {
-        self.emit(Event::Outcome {
+        let outcome = Event::Outcome {
             op: op.id.clone(),
             status: done.status,
             detail: done.detail.clone(),
             proof: done.proof.clone(),
             observed: done.observed.clone(),
             calls,
-        })
+        };
+        // Of many at once each would wait for the disk in turn; what a crash loses of them is found out again.
+        if op.part_of.is_some() { self.emit_unsynced(outcome) } else { self.emit(outcome) }
     }
 
     /// Artifacts that reached the disk are in the journal whatever became of the operation: nothing captured is lost.
@@ -148,7 +202,7 @@ impl Session {
     }
 }
 
-fn interrupted(at: &Instance) -> Problem {
+pub(super) fn interrupted(at: &Instance) -> Problem {
     Problem::new(Fault::Interrupted, format!("interrupted in step {}", at.id))
         .hint("everything is saved; `quell resume` goes on")
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::Problem;
-use crate::event::{ClusterId, OpKind, Plan};
+use crate::event::{ClusterId, OpKind, Plan, Risk};
 
 /// Where a change needs a reason first: the control plane's own.
 pub const PROTECTED: &[&str] = &["kube-system", "kube-public", "kube-node-lease"];
@@ -14,6 +14,8 @@ pub const NAMES: &[(&str, &str)] = &[
     ("max-changes", "more objects changed than --max-changes"),
     ("needs", "a step whose `needs` were not verified"),
     ("lease", "a target that another incident holds"),
+    ("control-plane", "ending a node that the control plane runs on"),
+    ("disruption-budget", "deleting pods past their PodDisruptionBudget"),
 ];
 
 /// The limits in force.
@@ -52,14 +54,22 @@ impl Guards {
         let mut found = Vec::new();
         let changes = plan.steps.iter().flat_map(|s| &s.ops).filter(|op| op.kind == OpKind::Change);
         let mut objects = BTreeMap::new();
+        let mut own: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut protected: BTreeSet<&str> = BTreeSet::new();
         for op in changes {
-            objects.insert((op.object.kind.clone(), op.object.namespace.clone(), op.object.name.clone()), op);
+            // A node's pods count as that node: it was chosen, and what runs on it was not.
+            let target = op.part_of.as_ref().unwrap_or(&op.object);
+            objects.insert((target.kind.clone(), target.namespace.clone(), target.name.clone()), op);
+            // What goes with its node and is made again elsewhere is no change of the control plane's own.
+            let gives_way = op.part_of.is_some() && op.risk < Risk::Destructive;
+            let namespace = op.object.namespace.as_deref().filter(|_| !gives_way);
+            protected.extend(
+                namespace.filter(|ns| PROTECTED.contains(ns) || self.protect.iter().any(|p| p == ns)),
+            );
+            for guarded in &op.guards {
+                own.entry(&guarded.guard).or_default().push(&guarded.why);
+            }
         }
-        let protected: BTreeSet<&str> = objects
-            .values()
-            .filter_map(|op| op.object.namespace.as_deref())
-            .filter(|ns| PROTECTED.contains(ns) || self.protect.iter().any(|p| p == ns))
-            .collect();
         if !protected.is_empty() {
             let which: Vec<&str> = protected.into_iter().collect();
             found.push((
@@ -73,6 +83,11 @@ impl Guards {
                 format!("it changes {} objects, more than --max-changes {}", objects.len(), self.max_changes),
             ));
         }
+        for (guard, whys) in own {
+            let Some((name, _)) = NAMES.iter().find(|(name, _)| *name == guard) else { continue };
+            let more = if whys.len() > 3 { format!("; and {} more", whys.len() - 3) } else { String::new() };
+            found.push((name, format!("it {}{more}", whys[..whys.len().min(3)].join("; "))));
+        }
         found.retain(|(guard, _)| !self.overridden.contains(*guard));
         found
     }
@@ -81,7 +96,7 @@ impl Guards {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{ObjectRef, Op, PlannedStep, Risk, Undo};
+    use crate::event::{Guarded, ObjectRef, Op, PlannedStep, Undo};
 
     fn plan(namespace: &str, n: usize) -> Plan {
         let op = |i: usize| {
@@ -115,6 +130,24 @@ mod tests {
         assert_eq!(guards.of_plan(&plan("prod", 1))[0].0, "protected-namespace");
         guards.overridden.insert("max-changes".into());
         assert!(guards.of_plan(&plan("shop", 3)).is_empty());
+    }
+
+    #[test]
+    fn a_nodes_pods_count_as_the_node_and_an_operations_own_guard_is_named() {
+        let guards =
+            Guards { expect_cluster: None, protect: vec![], max_changes: 1, overridden: BTreeSet::new() };
+        let node = ObjectRef { kind: "Node".into(), name: "n".into(), ..ObjectRef::default() };
+        let mut drain = plan("kube-system", 3);
+        for op in &mut drain.steps[0].ops {
+            op.part_of = Some(node.clone());
+        }
+        assert!(guards.of_plan(&drain).is_empty());
+        drain.steps[0].ops[0].risk = Risk::Destructive;
+        assert_eq!(guards.of_plan(&drain)[0].0, "protected-namespace");
+        drain.steps[0].ops[0].risk = Risk::High;
+        let guarded = Guarded { guard: "disruption-budget".into(), why: "deletes a past its budget b".into() };
+        drain.steps[0].ops[1].guards.push(guarded);
+        assert_eq!(guards.of_plan(&drain), [("disruption-budget", "it deletes a past its budget b".to_string())]);
     }
 
     #[test]

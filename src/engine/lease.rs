@@ -13,6 +13,9 @@ use crate::cluster::{Fault, Problem};
 use crate::event::{Event, ObjectRef, Op, OpKind, OpStatus, Proof};
 use crate::evidence::hex;
 
+/// Where nodes say that they live.
+pub(super) const HEARTBEATS: &str = "kube-node-lease";
+
 /// A holder that was killed blocks others for at most this long; a run renews it before each step.
 const DURATION_S: i32 = 900;
 
@@ -24,10 +27,11 @@ impl Session {
     pub async fn hold(&self, ops: &[Op]) -> Result<(), Problem> {
         let mut targets: Vec<&ObjectRef> = ops
             .iter()
-            .filter(|op| op.kind != OpKind::Observe && op.object.uid.is_some() && op.object.namespace.is_some())
-            .map(|op| &op.object)
-            // Quell's own pods are this incident's alone.
-            .filter(|object| object.namespace.as_deref() != Some(crate::action::COLLECTORS))
+            .filter(|op| op.kind != OpKind::Observe)
+            .map(|op| op.part_of.as_ref().unwrap_or(&op.object))
+            .filter(|object| object.uid.is_some() && (object.namespace.is_some() || object.kind == "Node"))
+            // Quell's own pods are this incident's alone; a node's heartbeat is nobody's target.
+            .filter(|object| ![Some(crate::action::COLLECTORS), Some(HEARTBEATS)].contains(&object.namespace.as_deref()))
             .collect();
         targets.sort();
         targets.dedup();
@@ -40,7 +44,7 @@ impl Session {
 
     async fn hold_one(&self, target: &ObjectRef) -> Result<(), Problem> {
         let uid = target.uid.clone().unwrap_or_default();
-        let namespace = target.namespace.clone().unwrap_or_default();
+        let namespace = target.namespace.clone().unwrap_or_else(|| crate::action::NODE_LEASES.into());
         let name = lease_name(&uid);
         let (client, _) = self.cluster.reader();
         let found = Api::<Lease>::namespaced(client, &namespace).get_opt(&name).await?;

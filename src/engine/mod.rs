@@ -13,6 +13,7 @@ pub mod rights;
 mod run;
 mod session;
 mod state;
+mod together;
 mod undo;
 
 pub use planner::{LEASE, lease_rule};

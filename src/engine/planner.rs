@@ -203,6 +203,7 @@ impl Session {
             let mut namespaces: BTreeSet<String> = step
                 .ops
                 .iter()
+                .filter(|op| op.part_of.is_none())
                 .filter_map(|op| op.object.namespace.clone())
                 .filter(|ns| ns != action::COLLECTORS)
                 .collect();
@@ -217,6 +218,7 @@ impl Session {
                             namespace: match rule.scope {
                                 RuleScope::Target => Some(namespace.clone()),
                                 RuleScope::Collectors => Some(action::COLLECTORS.into()),
+                                RuleScope::In(namespace) => Some(namespace.into()),
                                 RuleScope::Cluster => None,
                             },
                         };
@@ -254,9 +256,11 @@ impl Session {
     }
 }
 
-/// The engine's own need, for steps that change something: the Lease that tells other responders.
+/// The engine's own need, for steps that change something: the Lease that tells other responders. Actions on nodes say
+/// theirs themselves.
 pub fn lease_rule(ops: &[Op]) -> Option<Rule> {
-    (risk_of(ops) > Risk::Read).then_some(LEASE)
+    let of_nodes = |op: &Op| op.part_of.is_some() || op.object.namespace.is_none();
+    (risk_of(ops) > Risk::Read && !ops.iter().all(of_nodes)).then_some(LEASE)
 }
 
 /// See [`lease_rule`].

@@ -27,7 +27,7 @@ pub fn manifests(runbook: &Runbook, namespace: &str, subject: Option<&Subject>) 
     for step in runbook.all_steps() {
         if let Some(entry) = action::find(&step.uses) {
             rules.extend(entry.spec.rules.iter().copied());
-            if entry.spec.risk > Risk::Read {
+            if entry.spec.risk > Risk::Read && !entry.spec.rules.contains(&action::NODE_LEASE) {
                 rules.insert(LEASE);
             }
         }
@@ -44,6 +44,13 @@ pub fn manifests(runbook: &Runbook, namespace: &str, subject: Option<&Subject>) 
         json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name, "namespace": namespace, "labels": labels},
                "rules": policy_rules(&rules, Scope::Target)}),
     ];
+    let fixed: BTreeSet<&str> =
+        rules.iter().filter_map(|r| if let Scope::In(namespace) = r.scope { Some(namespace) } else { None }).collect();
+    for place in &fixed {
+        // The target's namespace may be one of these: two Roles then, of two names.
+        all.push(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "rules": policy_rules(&rules, Scope::In(place)),
+                        "metadata": {"name": format!("{name}-nodes"), "namespace": place, "labels": labels}}));
+    }
     let own = policy_rules(&rules, Scope::Collectors);
     if !own.is_empty() {
         all.push(action::collectors_namespace());
@@ -59,10 +66,13 @@ pub fn manifests(runbook: &Runbook, namespace: &str, subject: Option<&Subject>) 
                 json!({"kind": "ServiceAccount", "name": name, "namespace": namespace})
             }
         };
-        for (kind, role, place) in
+        let fixed = fixed.into_iter().map(|place| ("RoleBinding", "Role", Some(place), format!("{name}-nodes")));
+        for (kind, role, place, name) in
             [("ClusterRoleBinding", "ClusterRole", None), ("RoleBinding", "Role", Some(namespace))]
                 .into_iter()
                 .chain(own)
+                .map(|(kind, role, place)| (kind, role, place, name.clone()))
+                .chain(fixed)
         {
             let mut metadata = json!({"name": name, "labels": labels});
             if let Some(place) = place {
@@ -85,8 +95,19 @@ fn policy_rules(rules: &BTreeSet<Rule>, scope: Scope) -> Vec<Value> {
     for ((group, resource), verbs) in verbs {
         merged.entry((group, verbs)).or_default().push(resource);
     }
-    merged
-        .into_iter()
-        .map(|((group, verbs), resources)| json!({"apiGroups": [group], "resources": resources, "verbs": verbs}))
-        .collect()
+    let mut all = Vec::new();
+    for ((group, verbs), resources) in merged {
+        let (named, whole): (Vec<&str>, Vec<&str>) = resources.into_iter().partition(|r| r.contains(':'));
+        if !whole.is_empty() {
+            all.push(json!({"apiGroups": [group], "resources": whole, "verbs": verbs}));
+        }
+        let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (resource, object) in named.into_iter().filter_map(|r| r.split_once(':')) {
+            names.entry(resource).or_default().push(object);
+        }
+        all.extend(names.into_iter().map(|(resource, objects)| {
+            json!({"apiGroups": [group], "resources": [resource], "resourceNames": objects, "verbs": verbs})
+        }));
+    }
+    all
 }

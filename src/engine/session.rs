@@ -106,6 +106,36 @@ impl Session {
         Ok(())
     }
 
+    /// Journals several events with one sync, then tells the reporter of each.
+    pub fn emit_all(&self, events: Vec<Event>) -> Result<(), Problem> {
+        let records = match &self.journal {
+            Some(journal) => {
+                let mut journal = journal.lock().map_err(|_| Problem::internal("the journal's lock is poisoned"))?;
+                journal.append_all(events)?
+            }
+            None => events.into_iter().map(|event| self.shown(event)).collect(),
+        };
+        for record in records {
+            self.state().add(&record.event);
+            self.report.record(&record);
+        }
+        Ok(())
+    }
+
+    /// Journals an event that a crash may lose, see [`Journal::append_unsynced`]; the next sync brings it to the disk.
+    pub fn emit_unsynced(&self, event: Event) -> Result<(), Problem> {
+        let record = match &self.journal {
+            Some(journal) => {
+                let mut journal = journal.lock().map_err(|_| Problem::internal("the journal's lock is poisoned"))?;
+                journal.append_unsynced(event)?
+            }
+            None => self.shown(event),
+        };
+        self.state().add(&record.event);
+        self.report.record(&record);
+        Ok(())
+    }
+
     fn shown(&self, event: Event) -> Record {
         Record { v: FORMAT, seq: None, prev: None, time: self.clock.now(), incident: self.incident.clone(), event }
     }

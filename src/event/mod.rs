@@ -9,7 +9,7 @@ mod op;
 mod record;
 
 pub use artifact::{Artifact, Label, LeftOut, Method, Source, Trust};
-pub use op::{Call, Estimate, ObjectRef, Op, OpKind, Proof, Risk, Undo};
+pub use op::{Call, Estimate, Guarded, ObjectRef, Op, OpKind, Proof, Risk, Undo};
 pub use record::{
     Actor, AlertRef, ClockCheck, ClusterId, Decision, Event, Landed, NoteLevel, OpStatus, Override, Plan, PlannedStep,
     Record, RunKind, RunStatus, RunbookRef, StepStatus, Tool,

@@ -123,6 +123,22 @@ pub struct Op {
     /// What the action needs to carry it out, to find out later whether it landed, and to undo it. Never a secret.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub detail: Value,
+    /// The target that it is a part of, a node for its pods: that one's Lease covers it, it counts with it as one object,
+    /// and those of one target that stand beside each other are carried out at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<ObjectRef>,
+    /// Guards of its own that must be overridden first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<Guarded>,
+}
+
+/// A guard that an operation stands behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guarded {
+    /// As `--override` names it.
+    pub guard: String,
+    /// What it would do, as the end of `it …`.
+    pub why: String,
 }
 
 impl Op {
@@ -140,6 +156,8 @@ impl Op {
             undo: Undo::NotNeeded,
             estimate: None,
             detail: Value::Null,
+            part_of: None,
+            guards: Vec::new(),
         }
     }
 

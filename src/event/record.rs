@@ -118,7 +118,7 @@ pub enum Event {
         attempt: u32,
         /// What failed.
         cause: String,
-        /// Milliseconds until the next try.
+        /// Milliseconds until the next try; 0 when the step waits for something to change.
         wait_ms: u64,
     },
     /// An artifact is complete on disk, or as complete as it will be.
@@ -376,6 +376,8 @@ pub enum OpStatus {
     AlreadySo,
     /// Evidence was taken or something was read.
     Taken,
+    /// It was given up, by a rule of the step; the object is as it was.
+    LeftOut,
     /// It failed; nothing is known to have changed.
     Failed,
 }

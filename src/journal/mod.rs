@@ -84,6 +84,34 @@ impl Journal {
     /// Appends one record and syncs it; only then returns it. When the write fails the file is cut back, so that the
     /// chain never holds half a line.
     pub fn append(&mut self, event: Event) -> Result<Record, Problem> {
+        let record = self.write(event)?;
+        self.sync()?;
+        failpoint("after", self.seq - 1);
+        Ok(record)
+    }
+
+    /// Appends several records, and syncs them once; only then returns them.
+    pub fn append_all(&mut self, events: Vec<Event>) -> Result<Vec<Record>, Problem> {
+        let first = self.seq;
+        let records = events.into_iter().map(|event| self.write(event)).collect::<Result<Vec<_>, _>>()?;
+        self.sync()?;
+        (first..self.seq).for_each(|seq| failpoint("after", seq));
+        Ok(records)
+    }
+
+    /// Appends one record, which the next sync brings to the disk. For what may be lost in a crash, because resume finds it
+    /// out: the outcome of one of many operations. No intent that comes later is acted on before it is there.
+    pub fn append_unsynced(&mut self, event: Event) -> Result<Record, Problem> {
+        let record = self.write(event)?;
+        failpoint("after", self.seq - 1);
+        Ok(record)
+    }
+
+    fn sync(&mut self) -> Result<(), Problem> {
+        self.file.sync_data().map_err(|e| Problem::io("can't write the journal", &self.path, &e))
+    }
+
+    fn write(&mut self, event: Event) -> Result<Record, Problem> {
         let record = Record {
             v: FORMAT,
             seq: Some(self.seq),
@@ -97,13 +125,12 @@ impl Journal {
         let hash = digest(&line);
         line.push(b'\n');
         failpoint("before", self.seq);
-        let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(&line);
         if let Err(error) = written {
             // Nothing more can be done when even this fails; the next open cuts the torn line off.
             let _ = self.file.set_len(self.len).and_then(|()| self.file.sync_data());
             return Err(Problem::io("can't write the journal", &self.path, &error));
         }
-        failpoint("after", self.seq);
         self.seq += 1;
         self.prev = hash;
         self.len += line.len() as u64;

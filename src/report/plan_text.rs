@@ -43,7 +43,8 @@ pub fn step_text(step: &PlannedStep, color: bool) -> String {
             OpKind::Change => "!",
         };
         let _ = writeln!(out, "  {mark} {}", escape(&op.summary));
-        for line in details(op) {
+        // A part of a target is one of many: its line says what is particular to it.
+        for line in details(op).into_iter().filter(|_| op.part_of.is_none()) {
             let _ = writeln!(out, "      {}", dim.apply_to(escape(&line)));
         }
     }

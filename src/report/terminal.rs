@@ -98,6 +98,7 @@ impl Terminal {
         let what = match status {
             OpStatus::AlreadySo => " (already so)",
             OpStatus::Failed => " FAILED",
+            OpStatus::LeftOut => " (left out)",
             OpStatus::Applied | OpStatus::Taken => "",
         };
         let mut text = format!("  {mark} {}{what}", escape(detail));
@@ -200,6 +201,8 @@ impl Report for Terminal {
                     return;
                 }
                 match inner.ops.get(op) {
+                    // Of many at the same time only the outcomes are shown.
+                    Some(known) if known.part_of.is_some() => return,
                     Some(known) => format!(
                         "  {} {}",
                         self.style().dim().apply_to("→"),
@@ -217,13 +220,12 @@ impl Report for Terminal {
             }
             Event::Captured { artifact, .. } => self.artifact(artifact),
             Event::Retrying { op, attempt, cause, wait_ms } => {
-                format!(
-                    "  {} {} try {attempt} failed, again in {} ms: {}",
-                    self.style().yellow().apply_to("↻"),
-                    escape(op),
-                    wait_ms,
-                    escape(cause)
-                )
+                let mark = self.style().yellow().apply_to("↻");
+                if *wait_ms == 0 {
+                    format!("  {mark} {}", escape(cause))
+                } else {
+                    format!("  {mark} {} try {attempt} failed, again in {wait_ms} ms: {}", escape(op), escape(cause))
+                }
             }
             Event::FoundOut { op, landed, how } => {
                 let what = match landed {

@@ -7,7 +7,10 @@ use super::diagnostic::{Severity, did_you_mean};
 use crate::cluster::Problem;
 
 /// What is shipped: a test holds this against the folder.
-const SHIPPED: &[(&str, &str)] = &[("pod-compromise", include_str!("../../runbooks/pod-compromise.yaml"))];
+const SHIPPED: &[(&str, &str)] = &[
+    ("node-compromise", include_str!("../../runbooks/node-compromise.yaml")),
+    ("pod-compromise", include_str!("../../runbooks/pod-compromise.yaml")),
+];
 
 /// Where runbooks are looked for: a directory's own shadow the shipped ones.
 pub struct Library {

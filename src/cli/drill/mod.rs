@@ -134,7 +134,7 @@ pub(super) fn drill(global: &Global, args: DrillArgs) -> Ended {
 fn list(global: &Global) -> Ended {
     let all = drill::list()?;
     if global.json {
-        let rows: Vec<Value> = all.iter().map(|r| json!({"name": r.name, "runbook": r.runbook, "level": r.level, "title": r.title, "summary": r.summary})).collect();
+        let rows: Vec<Value> = all.iter().map(|r| json!({"name": r.name, "runbook": r.runbook, "level": r.level, "title": r.title, "summary": r.summary, "only-embedded": r.only_embedded})).collect();
         print_json(&json!({"v": 1, "drills": rows}));
         return Ok(0);
     }

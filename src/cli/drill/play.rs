@@ -13,7 +13,7 @@ use crate::cli::run::RunArgs;
 use crate::cli::{Ended, Global, Watcher, runbook, setup};
 use crate::clock::Clock;
 use crate::cluster::{Fault, Problem};
-use crate::drill::observe::Observer;
+use crate::drill::observe::{Observer, Suspect};
 use crate::drill::outcome::{Moment, Note, Who};
 use crate::drill::scenario::Scenario;
 use crate::drill::stage::Scene;
@@ -99,6 +99,7 @@ pub(super) fn run(global: &Global, mut args: PlayArgs) -> Ended {
         args: &args,
         scenario: &scenario,
         runbook: &runbook_name,
+        known: runbook.inputs.iter().map(|i| i.name.clone()).collect(),
         dir: &dir,
         id: &id,
         speed,
@@ -126,6 +127,8 @@ pub(super) struct Play<'a> {
     pub(super) args: &'a PlayArgs,
     pub(super) scenario: &'a Scenario,
     pub(super) runbook: &'a str,
+    /// Names of its inputs.
+    pub(super) known: Vec<String>,
     pub(super) dir: &'a Path,
     pub(super) id: &'a str,
     pub(super) speed: f64,
@@ -147,21 +150,35 @@ impl Play<'_> {
     }
 
     fn play(&self, runtime: &tokio::runtime::Runtime, scene: &Scene) -> Ended {
-        let (inputs, target, uid) = runtime.block_on(async {
-            let inputs = inject::inputs(scene, self.scenario).await?;
-            let target = inputs.get("pod").cloned().unwrap_or_default();
-            let pods = scene.pods("").await?;
-            let uid = pods
-                .iter()
-                .find(|p| p.metadata.name.as_deref() == Some(target.as_str()))
-                .and_then(|p| p.metadata.uid.clone())
-                .unwrap_or_default();
-            Ok::<_, Problem>((inputs, target, uid))
+        let (inputs, suspect) = runtime.block_on(async {
+            let inputs = inject::inputs(scene, self.scenario, &self.known).await?;
+            let suspect = match inputs.get("node") {
+                Some(node) => {
+                    let found = scene.get(&format!("/api/v1/nodes/{node}")).await?;
+                    let uid = found["metadata"]["uid"].as_str().unwrap_or_default().to_string();
+                    Suspect { kind: "Node", name: node.clone(), uid }
+                }
+                None => {
+                    let name = inputs.get("pod").cloned().unwrap_or_default();
+                    let pods = scene.pods("").await?;
+                    let found = pods.iter().find(|p| p.metadata.name.as_deref() == Some(name.as_str()));
+                    let uid = found.and_then(|p| p.metadata.uid.clone()).unwrap_or_default();
+                    Suspect { kind: "Pod", name, uid }
+                }
+            };
+            Ok::<_, Problem>((inputs, suspect))
         })?;
+        let target = suspect.name.clone();
         let before = runtime.block_on(self.objects(scene));
         let began = Clock::System.now();
         let beside = Arc::new(Beside { moments: Arc::default(), began });
-        let observer = runtime.block_on(Observer::begin(&scene.admin, &scene.namespace, &uid, Clock::System))?;
+        let observer = runtime.block_on(Observer::begin(
+            &scene.admin,
+            &scene.namespace,
+            &suspect,
+            self.scenario.expect.moved.iter().map(|m| m.pods.clone()).collect(),
+            Clock::System,
+        ))?;
         let steps = watch::Sender::new(Progress::default());
         let mut notes = Vec::new();
         let alert = self.first_act(runtime, scene, &target, &beside, &mut notes)?;
@@ -191,7 +208,7 @@ impl Play<'_> {
         let after = runtime.block_on(self.objects(scene));
         let objects: Vec<(String, Value, Value)> =
             before.into_iter().zip(after).map(|((name, before), (_, after))| (name, before, after)).collect();
-        self.judge(&observer, code, began, &beside, &objects, &said, notes, &uid)
+        self.judge(&observer, code, began, &beside, &objects, &said, notes, &suspect)
     }
 
     /// The objects that must be unharmed, as they are now.
@@ -220,7 +237,7 @@ impl Play<'_> {
     ) -> Ended {
         let mut set: Vec<(String, String)> = inputs
             .iter()
-            .filter(|(name, _)| alert.is_none() || !["pod", "namespace"].contains(&name.as_str()))
+            .filter(|(name, _)| alert.is_none() || !["pod", "node", "namespace"].contains(&name.as_str()))
             .map(|(n, v)| (n.clone(), v.clone()))
             .collect();
         set.extend(self.args.set.iter().cloned());

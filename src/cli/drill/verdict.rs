@@ -7,7 +7,7 @@ use super::kept;
 use super::play::{Beside, Play};
 use crate::cli::{Ended, print_json, print_text, setup};
 use crate::clock::Clock;
-use crate::drill::observe::Observer;
+use crate::drill::observe::{Observer, Suspect};
 use crate::drill::outcome::{Answer, BundleRef, FORMAT, Mode, Moment, Note, Outcome, Verdict, Who};
 use crate::drill::score::{self, Facts};
 use crate::engine::incident::StateDir;
@@ -28,7 +28,7 @@ impl Play<'_> {
         objects: &[(String, Value, Value)],
         said: &[(String, String)],
         notes: Vec<Note>,
-        uid: &str,
+        suspect: &Suspect,
     ) -> Ended {
         let state = StateDir::resolve(Some(&self.dir.join("state")), None, None)?;
         let incident = state.list()?.into_iter().next_back().unwrap_or_default();
@@ -44,14 +44,13 @@ impl Play<'_> {
             BundleRef { file, sha256, verified }
         });
         let seen = observer.seen();
-        let target = seen.pods.get(uid).map(|p| p.name.clone()).unwrap_or_default();
         let replaced = self.scenario.injects.iter().any(|i| i.kill_pod.is_some());
         let facts = Facts {
             scenario: self.scenario,
             records: &records,
             dir: &incident_dir,
             seen: &seen,
-            target: (&target, uid),
+            target: suspect,
             began,
             objects,
             verified: sealed.as_ref().map(|b| b.verified),

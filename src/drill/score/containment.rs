@@ -10,14 +10,16 @@ pub(super) fn containment(facts: &Facts<'_>) -> Vec<Check> {
     match expect.contained {
         Some(true) => {
             let found = match cut {
+                Some((_, by)) if facts.target.is_node() => format!("{by} closed it to new pods"),
                 Some((_, by)) => format!("policy {by} selected it"),
+                None if facts.target.is_node() => "it was never cordoned".into(),
                 None if facts.seen.gone.is_some() => "it was gone before any policy selected it".into(),
                 None => "no policy ever selected it with all traffic denied".into(),
             };
             let fault = facts
                 .steps()
                 .iter()
-                .find(|(_, uses, _, _)| *uses == "pod.isolate")
+                .find(|(_, uses, _, _)| ["pod.isolate", "node.cordon"].contains(uses))
                 .map_or("the runbook has no step that isolates".to_string(), |(step, _, status, _)| {
                     format!("step {step}: {status}")
                 });
@@ -25,10 +27,18 @@ pub(super) fn containment(facts: &Facts<'_>) -> Vec<Check> {
                 "containment.policy",
                 Area::Containment,
                 6,
-                "a policy that allows nothing selects the suspect while it lives",
+                if facts.target.is_node() {
+                    "the node takes no new pods while it lives"
+                } else {
+                    "a policy that allows nothing selects the suspect while it lives"
+                },
                 cut.is_some(),
                 found,
-                "until then the attacker can reach others and be reached",
+                if facts.target.is_node() {
+                    "until then the scheduler hands the attacker more Secrets with every pod"
+                } else {
+                    "until then the attacker can reach others and be reached"
+                },
                 Some(fault),
             );
             if cut.is_none() && facts.seen.lagged {

@@ -17,6 +17,8 @@ fn is_kind(kind: &str, uses: &str, artifact: &Artifact) -> bool {
         "audit" => uses == "audit.review",
         "provenance" => uses == "image.provenance",
         "credentials" => uses == "credentials.rotate",
+        "inventory" => uses == "node.inventory",
+        "drain" => uses == "node.drain",
         _ => false,
     }
 }
@@ -92,13 +94,40 @@ pub(super) fn evidence(facts: &Facts<'_>) -> Vec<Check> {
     all
 }
 
+/// A node is closed first; what it could read is written down before its pods leave it.
+fn node_order(facts: &Facts<'_>) -> Vec<Check> {
+    let carried = facts.carried();
+    let taken = facts.artifacts().iter().filter(|(_, _, _, a)| a.source.what == "inventory").map(|(seq, ..)| *seq).min();
+    let leaves = |c: &&super::Carried<'_>| c.op.verb == "evict" || c.op.verb == "delete" && c.op.object.kind == "Node";
+    let Some((first, step)) = carried.iter().filter(leaves).filter_map(|c| c.intent.map(|i| (i, c.step))).min() else {
+        return Vec::new();
+    };
+    let found = match taken {
+        Some(taken) => format!("inventory in record {taken}, the first eviction or deletion in record {first}"),
+        None => format!("the first eviction or deletion in record {first}, no inventory before it"),
+    };
+    vec![check(
+        "order.inventory-first",
+        Area::Order,
+        6,
+        "what the node could read is written down before its pods leave it",
+        taken.is_some_and(|taken| taken < first),
+        found,
+        "the API forgets a pod, and which Secrets it named, as soon as it is gone",
+        Some(format!("step {step} came before the inventory")),
+    )]
+}
+
 pub(super) fn order(facts: &Facts<'_>) -> Vec<Check> {
     let carried = facts.carried();
     let artifacts = facts.artifacts();
     let mut all = Vec::new();
+    if facts.target.is_node() {
+        return node_order(facts);
+    }
     let first_change = carried
         .iter()
-        .filter(|c| c.op.kind == OpKind::Change && c.op.object.uid.as_deref() == Some(facts.target.1))
+        .filter(|c| c.op.kind == OpKind::Change && c.op.object.uid.as_deref() == Some(facts.target.uid.as_str()))
         .filter_map(|c| c.intent.map(|i| (i, c.step)))
         .min();
     let record = artifacts.iter().map(|(seq, _, _, _)| *seq).min();

@@ -3,6 +3,7 @@
 mod claims;
 mod containment;
 mod evidence;
+mod moved;
 mod traces;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::path::Path;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::observe::Seen;
+use super::observe::{Seen, Suspect};
 use super::outcome::{Area, Check, Milestone, MilestoneName, Verdict};
 use super::scenario::Scenario;
 use crate::event::{Artifact, Event, Op, OpStatus, Proof, Record, StepStatus};
@@ -27,8 +28,8 @@ pub struct Facts<'a> {
     pub dir: &'a Path,
     /// What the cluster showed.
     pub seen: &'a Seen,
-    /// The suspect: name and UID.
-    pub target: (&'a str, &'a str),
+    /// The suspect.
+    pub target: &'a Suspect,
     /// The first inject.
     pub began: OffsetDateTime,
     /// Objects that must be unharmed, before and after: by their path.
@@ -117,7 +118,9 @@ impl Facts<'_> {
     fn deletion(&self) -> Option<(u64, String)> {
         let carried = self.carried();
         let by = carried.iter().find(|c| {
-            c.op.verb == "delete" && c.op.object.kind == "Pod" && c.op.object.uid.as_deref() == Some(self.target.1)
+            c.op.verb == "delete"
+                && c.op.object.kind == self.target.kind
+                && c.op.object.uid.as_deref() == Some(self.target.uid.as_str())
         })?;
         Some((by.intent?, by.step.to_string()))
     }
@@ -177,7 +180,10 @@ pub fn milestones(facts: &Facts<'_>) -> Vec<Milestone> {
             name: MilestoneName::Contain,
             after_ms: cut.map(|(at, _)| after(*at)),
             target_ms: target("contain"),
-            by: cut.map_or("no policy cut the suspect off while it lived".into(), |(_, by)| {
+            by: cut.map_or("nothing cut the suspect off while it lived".into(), |(_, by)| {
+                if facts.target.is_node() {
+                    return "the cluster's own state: the node takes no new pods; what runs on it is not cut off by that".into();
+                }
                 format!("the cluster's own state: {by} selects the suspect and allows nothing; whether the network enforces it is another matter")
             }),
         });
@@ -202,6 +208,7 @@ pub fn checks(facts: &Facts<'_>) -> Vec<Check> {
     all.extend(containment::containment(facts));
     all.extend(traces::footholds(facts));
     all.extend(traces::collateral(facts));
+    all.extend(moved::moved(facts));
     all.extend(claims::honesty(facts));
     all.extend(claims::people(facts));
     all

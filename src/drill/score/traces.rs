@@ -78,7 +78,7 @@ pub(super) fn collateral(facts: &Facts<'_>) -> Vec<Check> {
                     .seen
                     .pods
                     .iter()
-                    .filter(|(uid, p)| uid.as_str() != facts.target.1 && p.from_the_start && fits(&p.first_labels))
+                    .filter(|(uid, p)| uid.as_str() != facts.target.uid && p.from_the_start && fits(&p.first_labels))
             };
             let count = others().count();
             let hit: Vec<String> = others()
@@ -98,6 +98,27 @@ pub(super) fn collateral(facts: &Facts<'_>) -> Vec<Check> {
                 hit.is_empty() && count > 0,
                 found,
                 "an answer that harms what is healthy does the attacker's work",
+                Some(hit.join(", ")),
+            ));
+        }
+        if let Some(selector) = &unharmed.spared {
+            let hit: Vec<String> = facts
+                .seen
+                .pods
+                .values()
+                .filter(|p| p.from_the_start && crate::drill::observe::fits(selector, &p.first_labels))
+                .filter(|p| p.gone.is_some_and(|at| facts.seen.gone.is_none_or(|node| at < node)))
+                .map(|p| p.name.clone())
+                .collect();
+            let found = if hit.is_empty() { "none was asked to go".into() } else { format!("deleted: {}", hit.join(", ")) };
+            all.push(check(
+                &id,
+                Area::Collateral,
+                4,
+                &unharmed.what,
+                hit.is_empty(),
+                found,
+                "a suspect that is drained takes its memory and disk along",
                 Some(hit.join(", ")),
             ));
         }

@@ -483,6 +483,10 @@ fn stop(world: &mut World, key: &Key, pod: Value, node: &str) {
         return;
     }
     if world.store.get(&Key::new("nodes", "", node)).is_some() && !world.node_answers(node) {
+        // The pod garbage collector's part, for a machine that is said to be off.
+        if world.out_of_service(node) && pod["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty) {
+            world.remove(key);
+        }
         return;
     }
     let grace = pod["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);

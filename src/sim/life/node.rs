@@ -15,6 +15,16 @@ impl World {
     }
 }
 
+impl World {
+    /// Whether it has the taint of a machine that is said to be off.
+    pub fn out_of_service(&self, name: &str) -> bool {
+        self.store.value(&Key::new("nodes", "", name)).is_some_and(|node| {
+            let taints = node["spec"]["taints"].as_array().into_iter().flatten();
+            taints.into_iter().any(|t| t["key"] == "node.kubernetes.io/out-of-service")
+        })
+    }
+}
+
 /// The status of the Ready condition.
 fn ready(node: &Value) -> String {
     let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
@@ -182,7 +192,10 @@ impl World {
         let mut node = json!({"apiVersion": "v1", "kind": "Node", "metadata": meta, "spec": {}, "status": status});
         self.put(&key, &mut node);
         let lease = Key::new("leases.coordination.k8s.io", "kube-node-lease", name);
-        let meta = self.metadata("kube-node-lease", name);
+        let mut meta = self.metadata("kube-node-lease", name);
+        // As the kubelet makes it: it goes with its Node.
+        meta["ownerReferences"] =
+            json!([{"apiVersion": "v1", "kind": "Node", "name": name, "uid": node["metadata"]["uid"]}]);
         let renewed = crate::sim::world::micros(self.now());
         let mut object = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": renewed}});
         self.put(&lease, &mut object);
