@@ -231,12 +231,130 @@ const MUTANTS: &[Mutant] = &[
     },
 ];
 
+/// Of the node's playbook.
+const NODE_MUTANTS: &[Mutant] = &[
+    Mutant { name: "cordon is missing", change: |steps| without(steps, "cordon"), caught: None },
+    Mutant {
+        name: "the wrong node is cordoned",
+        change: |steps| {
+            let i = at(steps, "cordon");
+            steps[i]["with"]["node"] = serde_yaml::from_str("node-2").unwrap();
+        },
+        caught: Some(("containment.policy", "never cordoned")),
+    },
+    Mutant { name: "the inventory is missing", change: |steps| without(steps, "inventory"), caught: None },
+    Mutant {
+        name: "the drain does not need the inventory",
+        change: |steps| {
+            let i = at(steps, "drain");
+            steps[i].as_mapping_mut().unwrap().remove("needs");
+        },
+        caught: None,
+    },
+    Mutant {
+        name: "the node is ended without its inventory verified",
+        change: |steps| {
+            let i = at(steps, "terminate");
+            steps[i].as_mapping_mut().unwrap().remove("needs");
+        },
+        caught: None,
+    },
+    Mutant {
+        name: "nothing is drained",
+        change: |steps| without(steps, "drain"),
+        caught: Some(("moved.1", "on the node to its end: web-")),
+    },
+    Mutant {
+        name: "the drain comes after the end",
+        change: |steps| {
+            let drain = steps.remove(at(steps, "drain"));
+            let i = at(steps, "terminate");
+            steps.insert(i + 1, drain);
+        },
+        caught: Some(("moved.1", "on the node to its end: web-")),
+    },
+    Mutant {
+        name: "everything is spared",
+        change: |steps| {
+            let i = at(steps, "drain");
+            steps[i]["with"]["spare"] = serde_yaml::from_str("app=web").unwrap();
+        },
+        caught: Some(("moved.1", "on the node to its end: web-")),
+    },
+    Mutant {
+        name: "the suspect is drained too",
+        change: |steps| {
+            let i = at(steps, "drain");
+            steps[i]["with"]["spare"] = serde_yaml::from_str("app=nobody").unwrap();
+        },
+        caught: Some(("collateral.1", "builder-")),
+    },
+    Mutant {
+        name: "the node is never ended",
+        change: |steps| without(steps, "terminate"),
+        caught: Some(("containment.eradicated", "still there")),
+    },
+    Mutant {
+        name: "the request for a certificate is overlooked, for nothing is ended",
+        change: |steps| without(steps, "terminate"),
+        caught: Some(("foothold.4", "stands nowhere")),
+    },
+    Mutant {
+        name: "the credentials are forgotten",
+        change: |steps| without(steps, "rotate"),
+        caught: Some(("evidence.credentials", "none was taken")),
+    },
+];
+
+/// On a node that does not answer.
+const LOST_MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "a silent machine is taken to be off",
+        change: |steps| {
+            let i = at(steps, "drain");
+            steps[i]["with"]["out-of-service"] = serde_yaml::from_str("true").unwrap();
+            steps[i]["with"]["deadline"] = serde_yaml::from_str("0").unwrap();
+        },
+        caught: Some(("foothold.3", "stands nowhere")),
+    },
+    Mutant {
+        name: "the budget is broken without anybody's word",
+        change: |steps| {
+            let i = at(steps, "drain");
+            steps[i]["with"]["on-deadline"] = serde_yaml::from_str("delete").unwrap();
+        },
+        caught: Some(("evidence.drain", "none was taken")),
+    },
+    Mutant {
+        name: "somebody says true for the cloud's program",
+        change: |steps| {
+            let i = at(steps, "terminate");
+            steps[i]["with"]["command"] = serde_yaml::from_str("[\"true\"]").unwrap();
+        },
+        caught: Some(("honesty.3", "verified")),
+    },
+];
+
 #[test]
 fn a_runbook_made_wrong_scores_less_and_the_fault_is_named() {
+    caught("pod-compromise", "pod-compromise", MUTANTS, &["--set", "settle=1s"]);
+}
+
+#[test]
+fn a_node_playbook_made_wrong_scores_less_and_the_fault_is_named() {
+    caught("node-compromise", "node-compromise", NODE_MUTANTS, &[]);
+}
+
+#[test]
+fn on_a_silent_node_a_playbook_made_wrong_scores_less_and_the_fault_is_named() {
+    caught("node-compromise", "node-compromise-lost", LOST_MUTANTS, &[]);
+}
+
+fn caught(runbook: &str, drill: &str, mutants: &[Mutant], more: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
-    let shipped =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks/pod-compromise.yaml")).unwrap();
-    for (n, mutant) in MUTANTS.iter().enumerate() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("runbooks/{runbook}.yaml"));
+    let shipped = std::fs::read_to_string(path).unwrap();
+    for (n, mutant) in mutants.iter().enumerate() {
         let mut runbook: serde_yaml::Value = serde_yaml::from_str(&shipped).unwrap();
         let mut steps = runbook["steps"].as_sequence().unwrap().clone();
         (mutant.change)(&mut steps);
@@ -244,7 +362,7 @@ fn a_runbook_made_wrong_scores_less_and_the_fault_is_named() {
         let file = dir.path().join(format!("mutant-{n}.yaml"));
         std::fs::write(&file, serde_yaml::to_string(&runbook).unwrap()).unwrap();
         let file = file.to_str().unwrap();
-        let args = ["--json", "-q", "drill", "pod-compromise", "--auto", "--set", "settle=1s", "--runbook", file];
+        let args = [&["--json", "-q", "drill", drill, "--auto", "--runbook", file], more].concat();
         let ran = quell(dir.path(), &args);
         let Some((check, names)) = mutant.caught else {
             assert_eq!(ran.status.code(), Some(3), "{}: the check refuses it", mutant.name);

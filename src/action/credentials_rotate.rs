@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::credential_inventory::{Looked, has_last_applied, inventory, look, pods};
-use super::node_credentials;
 use super::fresh_value::{Fresh, Generate, Issue};
+use super::node_credentials;
 use super::secret_consumers::{consumers, to_restart};
 use super::secret_keeper::{keepers, keys};
 use super::suspect::Suspect;

@@ -92,7 +92,8 @@ impl Action for NodeCordon {
             ..StepPlan::default()
         };
         if node::is_control_plane(&found) {
-            plan.warnings.push(format!("{object} is of the control plane: what runs there may hold the cluster's own keys"));
+            plan.warnings
+                .push(format!("{object} is of the control plane: what runs there may hold the cluster's own keys"));
         }
         match node::ready(&found) {
             "True" => {}

@@ -60,7 +60,8 @@ pub(super) async fn inventory(
                 handed_over.extend(left);
             }
             _ if looked >= MAX_LOOKED => {
-                handed_over.push(format!("Secret {namespace}/{name}: not looked at, for there are more than {MAX_LOOKED}"));
+                handed_over
+                    .push(format!("Secret {namespace}/{name}: not looked at, for there are more than {MAX_LOOKED}"));
             }
             _ => {
                 looked += 1;
@@ -105,8 +106,7 @@ fn uses(credential: &Value) -> Vec<Credential> {
 fn token(record: &Value, credential: &Value, namespace: &str, now: Option<&[Pod]>, cx: &Cx) -> (Value, Option<String>) {
     let account = format!("{namespace}/{}", credential["name"].as_str().unwrap_or_default());
     let audience = credential["audience"].as_str();
-    let names: BTreeSet<&str> =
-        credential["pods"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let names: BTreeSet<&str> = credential["pods"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let uids: BTreeSet<&str> = record["pods"]
         .as_array()
         .into_iter()

@@ -227,11 +227,7 @@ async fn api_request(
 ///
 /// # Errors
 /// When the suspect is not there.
-pub async fn inputs(
-    scene: &Scene,
-    scenario: &Scenario,
-    known: &[String],
-) -> Result<BTreeMap<String, String>, Problem> {
+pub async fn inputs(scene: &Scene, scenario: &Scenario, known: &[String]) -> Result<BTreeMap<String, String>, Problem> {
     let mut inputs = BTreeMap::new();
     for (name, value) in &scenario.inputs {
         // The scenario's collector is the embedded cluster's; a real one needs one that its nodes can pull.

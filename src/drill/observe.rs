@@ -254,8 +254,10 @@ impl Seen {
             None => {
                 let name = pod.metadata.name.clone().unwrap_or_default();
                 let first_labels = labels.clone();
-                self.pods
-                    .insert(uid, PodSeen { name, node, labels, first_labels, ready, from_the_start, gone: None, deleting });
+                self.pods.insert(
+                    uid,
+                    PodSeen { name, node, labels, first_labels, ready, from_the_start, gone: None, deleting },
+                );
             }
         }
     }

@@ -132,7 +132,10 @@ impl Scene {
         images: &[(String, String)],
     ) -> Result<Scene, Problem> {
         if !scenario.only_embedded.is_empty() {
-            let what = format!("drill {} is for the embedded cluster alone: {}", scenario.metadata.name, scenario.only_embedded);
+            let what = format!(
+                "drill {} is for the embedded cluster alone: {}",
+                scenario.metadata.name, scenario.only_embedded
+            );
             return Err(Problem::refused(what).hint("leave --context and --kubeconfig out"));
         }
         let admin = unguarded(options).await?;

@@ -63,9 +63,7 @@ impl Guards {
             // What goes with its node and is made again elsewhere is no change of the control plane's own.
             let gives_way = op.part_of.is_some() && op.risk < Risk::Destructive;
             let namespace = op.object.namespace.as_deref().filter(|_| !gives_way);
-            protected.extend(
-                namespace.filter(|ns| PROTECTED.contains(ns) || self.protect.iter().any(|p| p == ns)),
-            );
+            protected.extend(namespace.filter(|ns| PROTECTED.contains(ns) || self.protect.iter().any(|p| p == ns)));
             for guarded in &op.guards {
                 own.entry(&guarded.guard).or_default().push(&guarded.why);
             }
@@ -134,8 +132,7 @@ mod tests {
 
     #[test]
     fn a_nodes_pods_count_as_the_node_and_an_operations_own_guard_is_named() {
-        let guards =
-            Guards { expect_cluster: None, protect: vec![], max_changes: 1, overridden: BTreeSet::new() };
+        let guards = Guards { expect_cluster: None, protect: vec![], max_changes: 1, overridden: BTreeSet::new() };
         let node = ObjectRef { kind: "Node".into(), name: "n".into(), ..ObjectRef::default() };
         let mut drain = plan("kube-system", 3);
         for op in &mut drain.steps[0].ops {

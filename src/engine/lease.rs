@@ -31,7 +31,9 @@ impl Session {
             .map(|op| op.part_of.as_ref().unwrap_or(&op.object))
             .filter(|object| object.uid.is_some() && (object.namespace.is_some() || object.kind == "Node"))
             // Quell's own pods are this incident's alone; a node's heartbeat is nobody's target.
-            .filter(|object| ![Some(crate::action::COLLECTORS), Some(HEARTBEATS)].contains(&object.namespace.as_deref()))
+            .filter(|object| {
+                ![Some(crate::action::COLLECTORS), Some(HEARTBEATS)].contains(&object.namespace.as_deref())
+            })
             .collect();
         targets.sort();
         targets.dedup();

@@ -130,6 +130,12 @@ impl Session {
                         return Err(Problem::refused(plan.blockers.join("; ")));
                     }
                     let shown = planned(&at, &plan);
+                    // What could not be planned at the beginning stands behind the same guards.
+                    let alone = Plan { steps: vec![shown.clone()], blockers: Vec::new() };
+                    if let Some((guard, text)) = self.guards.of_plan(&alone).into_iter().next() {
+                        let hint = format!("`quell resume {} --override {guard} --reason TEXT` goes on", self.incident);
+                        return Err(Problem::refused(text).hint(hint));
+                    }
                     if !calls.is_empty() {
                         self.emit(Event::Planned {
                             plan: Plan { steps: vec![shown.clone()], blockers: Vec::new() },

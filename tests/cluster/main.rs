@@ -7,6 +7,7 @@ mod crash;
 mod detections;
 mod drills;
 mod isolation;
+mod node;
 mod playbook;
 mod refusals;
 mod support;

@@ -46,7 +46,11 @@ impl NodeDrain {
         let gone = |uid: &str| now.gone(uid);
         let left: Vec<Left> = list("left")
             .iter()
-            .map(|l| Left { pod: text(&l["pod"]), uid: text(&l["uid"]), owner: l["owner"]["uid"].as_str().map(Into::into) })
+            .map(|l| Left {
+                pod: text(&l["pod"]),
+                uid: text(&l["uid"]),
+                owner: l["owner"]["uid"].as_str().map(Into::into),
+            })
             .filter(|l| now.there.get(&l.uid).is_none_or(|t| t.deleting))
             .collect();
         let waited_for = list("waited_for");
@@ -88,6 +92,9 @@ impl NodeDrain {
         if !ending.is_empty() {
             let why = if node::ready(&found) == "True" { "" } else { ", for the node does not answer" };
             wrong.push(format!("still ending{why}: {}", some(&ending)));
+        }
+        if !left_out.is_empty() {
+            wrong.push(format!("not gone: {}", some(&left_out)));
         }
         if !unplanned.is_empty() {
             wrong.push(format!("came onto the node since the plan: {}", some(&unplanned)));
@@ -140,11 +147,8 @@ impl NodeDrain {
         let mut known: BTreeSet<String> =
             op.detail["known"].as_array().into_iter().flatten().filter_map(|u| u.as_str().map(Into::into)).collect();
         known.extend(left.iter().map(|l| l.uid.clone()));
-        let namespaces: BTreeSet<&str> = left
-            .iter()
-            .filter(|l| l.owner.is_some())
-            .filter_map(|l| l.pod.split('/').next())
-            .collect();
+        let namespaces: BTreeSet<&str> =
+            left.iter().filter(|l| l.owner.is_some()).filter_map(|l| l.pod.split('/').next()).collect();
         let mut seen: BTreeMap<String, Elsewhere> = BTreeMap::new();
         let node = self.node.as_str();
         let one = |pod: &Value| -> Option<(String, Elsewhere)> {

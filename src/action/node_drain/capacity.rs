@@ -58,7 +58,8 @@ fn of(map: &Value) -> Room {
 
 /// What a pod's containers request: the sum of those that run side by side, or the largest of those that run before.
 pub(super) fn requests(pod: &Value) -> Room {
-    let list = |key: &str| pod["spec"][key].as_array().into_iter().flatten().map(|c| (c, of(&c["resources"]["requests"])));
+    let list =
+        |key: &str| pod["spec"][key].as_array().into_iter().flatten().map(|c| (c, of(&c["resources"]["requests"])));
     let (mut cpu, mut memory) = (0, 0);
     for (_, room) in list("containers").chain(list("initContainers").filter(|(c, _)| c["restartPolicy"] == "Always")) {
         cpu += room.cpu;
@@ -141,7 +142,10 @@ impl Others {
         let mut lines = Vec::new();
         for (pod, wants, nowhere) in left.iter().take(10) {
             lines.push(if *nowhere {
-                format!("no other node may take {}, by selectors and taints: its replacement will stay Pending", name(pod))
+                format!(
+                    "no other node may take {}, by selectors and taints: its replacement will stay Pending",
+                    name(pod)
+                )
             } else {
                 format!(
                     "no room for {}, which requests {}m CPU and {} MiB: its replacement will stay Pending",
@@ -198,9 +202,14 @@ mod tests {
 
     #[test]
     fn quantities_are_read_as_the_api_writes_them() {
-        for (text, expected) in
-            [("100m", 100), ("2", 2000), ("0.5", 500), ("1Ki", 1_024_000), ("128Mi", 134_217_728_000), ("1e3", 1_000_000)]
-        {
+        for (text, expected) in [
+            ("100m", 100),
+            ("2", 2000),
+            ("0.5", 500),
+            ("1Ki", 1_024_000),
+            ("128Mi", 134_217_728_000),
+            ("1e3", 1_000_000),
+        ] {
             assert_eq!(milli(text), Some(expected), "{text}");
         }
         assert_eq!(milli("a lot"), None);

@@ -16,8 +16,8 @@ use crate::action::Done;
 use crate::cluster::{Cx, Fault, Problem};
 use crate::event::{Op, OpStatus, Proof};
 
-/// Beyond the grace period, how long the kubelet may take to confirm.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the watch may lag behind an answer.
+const LAG: Duration = Duration::from_secs(5);
 
 impl NodeDrain {
     /// Asks the pod to go, or does what was decided for after the deadline; then sees it gone.
@@ -55,19 +55,12 @@ impl NodeDrain {
     }
 
     async fn refused(&self, cx: &Cx, op: &Op, sight: &Sight, status: Status) -> Result<Done, Problem> {
-        let causes: Vec<(String, String)> = status
-            .details
-            .iter()
-            .flat_map(|d| &d.causes)
-            .map(|c| (c.reason.clone(), c.message.clone()))
-            .collect();
+        let causes: Vec<(String, String)> =
+            status.details.iter().flat_map(|d| &d.causes).map(|c| (c.reason.clone(), c.message.clone())).collect();
         let cause = |reason: &str| causes.iter().find(|(r, _)| r == reason).map(|(_, message)| message.as_str());
         match status.code {
-            404 => Ok(self.over(op, "was gone when it was asked")),
-            // The UID is the precondition: what has the name now is another pod.
-            409 if status.message.contains("Precondition failed") || status.message.contains("UID") => {
-                Ok(self.over(op, "was gone when it was asked, another pod has its name"))
-            }
+            // Gone; or, for the UID is the precondition, what has the name now is another pod.
+            404 | 409 => self.confirmed(cx, op, sight, &status).await,
             429 if cause("DisruptionBudget").is_some() => {
                 let words = cause("DisruptionBudget").unwrap_or_default();
                 let budget = budgets(op).first().cloned().unwrap_or_else(|| named_in(op, words));
@@ -99,10 +92,25 @@ impl NodeDrain {
         }
     }
 
+    /// The server says that there is no such pod: whether that is so.
+    async fn confirmed(&self, cx: &Cx, op: &Op, sight: &Sight, status: &Status) -> Result<Done, Problem> {
+        let uid = op.object.uid.as_deref().unwrap_or_default();
+        let now = api(cx, op).get_opt(&op.object.name).await?;
+        if now.is_none() || sight.until(LAG, |pods| pods.gone(uid)).await {
+            let other = if now.is_some() { ", another pod has its name" } else { "" };
+            return Ok(self.over(op, &format!("was gone when it was asked{other}")));
+        }
+        let why =
+            format!("{} is there, and its eviction was answered with {}: {}", op.object, status.code, status.message);
+        Err(Problem::new(Fault::Transient, why))
+    }
+
     /// Waits until the UID is gone, and says why it is not.
     pub(super) async fn gone(&self, cx: &Cx, op: &Op, sight: &Sight) -> Result<Done, Problem> {
         let uid = op.object.uid.clone().unwrap_or_default();
         if op.detail["unreachable"] == true {
+            // The watch shows a moment later that it is told to go.
+            sight.until(LAG, |pods| pods.there.get(&uid).is_none_or(|t| t.deleting)).await;
             let why = "its node does not answer: it stays Terminating, and what it runs may go on running";
             return Ok(Done::applied(
                 format!("{} is told to go; {why}", op.object),
@@ -110,8 +118,8 @@ impl NodeDrain {
                 json!({"gone_at": null}),
             ));
         }
-        let grace = Duration::from_secs(op.detail["grace"].as_u64().unwrap_or(30));
-        if sight.until(grace + PATIENCE, |pods| pods.gone(&uid)).await {
+        let patience = Duration::from_secs(op.detail["grace"].as_u64().unwrap_or(30) + self.patience);
+        if sight.until(patience, |pods| pods.gone(&uid)).await {
             return Ok(self.over_at(op, &format!("is gone{}", lost(op)), &crate::clock::rfc3339(cx.clock.now())));
         }
         // A watch may go silent: what counts is what is there.
@@ -122,7 +130,7 @@ impl NodeDrain {
             all => format!("finalizers hold it: {}", all.join(", ")),
         };
         Ok(Done::applied(
-            format!("{} was told to go and is there still after {} s: {why}", op.object, (grace + PATIENCE).as_secs()),
+            format!("{} was told to go and is there still after {} s: {why}", op.object, patience.as_secs()),
             Proof::Unproved(format!("{} is still there: {why}", op.object)),
             json!({"gone_at": null}),
         ))
@@ -146,12 +154,22 @@ impl NodeDrain {
     fn given_up(&self, op: &Op) -> Done {
         let budget = budgets(op).join(", ");
         let text = format!("{} stays: its budget {budget} did not let it go within {} s", op.object, self.deadline);
-        Done { status: OpStatus::LeftOut, proof: Some(Proof::Unproved(text.clone())), detail: text, observed: Value::Null }
+        Done {
+            status: OpStatus::LeftOut,
+            proof: Some(Proof::Unproved(text.clone())),
+            detail: text,
+            observed: Value::Null,
+        }
     }
 
     fn never(&self, op: &Op, words: &str) -> Done {
         let text = format!("{} stays: {words}", op.object);
-        Done { status: OpStatus::LeftOut, proof: Some(Proof::Unproved(text.clone())), detail: text, observed: Value::Null }
+        Done {
+            status: OpStatus::LeftOut,
+            proof: Some(Proof::Unproved(text.clone())),
+            detail: text,
+            observed: Value::Null,
+        }
     }
 
     /// What is left until the deadline, and what comes then.

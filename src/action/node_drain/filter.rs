@@ -44,7 +44,8 @@ pub(super) fn decide(pod: &Value, rules: Rules, has_daemonset: impl Fn(&Value) -
     if let Some(since) = pod["metadata"]["deletionTimestamp"].as_str() {
         let finalizers: Vec<&str> =
             pod["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let held = if finalizers.is_empty() { String::new() } else { format!(", finalizers {}", finalizers.join(", ")) };
+        let held =
+            if finalizers.is_empty() { String::new() } else { format!(", finalizers {}", finalizers.join(", ")) };
         return Verdict::Await(format!("it is ending already, to be gone by {since}{held}"));
     }
     let owner = controller(pod);
@@ -146,7 +147,13 @@ mod tests {
             ("DaemonSet with emptyDir, ignored", pod(Some("DaemonSet"), empty_dir.clone()), ds, true, "stay"),
             ("finished DaemonSet pod", pod(Some("DaemonSet"), finished.clone()), none, true, "evict"),
             ("orphan of a DaemonSet", pod(Some("DaemonSet"), json!({})), ds, false, "force"),
-            ("orphan of a DaemonSet, forced", pod(Some("DaemonSet"), json!({})), force, false, "evict, something is lost"),
+            (
+                "orphan of a DaemonSet, forced",
+                pod(Some("DaemonSet"), json!({})),
+                force,
+                false,
+                "evict, something is lost",
+            ),
             (
                 "static pod",
                 pod(None, json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}})),

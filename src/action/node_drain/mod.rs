@@ -65,6 +65,9 @@ pub struct NodeDrain {
     /// Seconds for which pods that came up elsewhere are watched until they are ready. Default: 60.
     #[serde(default = "minute")]
     settle: u64,
+    /// Seconds beyond its grace period in which a pod's end must be seen. Default: 60.
+    #[serde(default = "minute")]
+    patience: u64,
     /// Whether the plan counts what room the other nodes have; reads all pods of the cluster. Default: true.
     #[serde(default = "yes")]
     capacity: bool,
@@ -139,7 +142,13 @@ impl Kind for NodeDrain {
             cluster("", "pods", &["delete"], "past a budget, with `on-deadline: delete` alone", true),
             cluster("", "nodes", &["get", "list", "patch"], "the node, and the room on others", false),
             cluster("apps", "daemonsets", &["get"], "whether the DaemonSet of a pod is there", true),
-            cluster("policy", "poddisruptionbudgets", &["get", "list", "watch"], "who holds pods back, and until when", true),
+            cluster(
+                "policy",
+                "poddisruptionbudgets",
+                &["get", "list", "watch"],
+                "who holds pods back, and until when",
+                true,
+            ),
             NODE_LEASE,
         ],
         example: "id: drain\ntitle: Let everything leave the node but the suspects\nuses: node.drain\nneeds: [inventory]\nwith:\n  node: ${{ steps.cordon.outputs.node.name }}\n  uid: ${{ steps.cordon.outputs.node.uid }}\n  spare: quell.dev/quarantine\n  ignore-daemonsets: true\n",
@@ -241,11 +250,8 @@ impl Action for NodeDrain {
         let mut conclusion = Conclusion::of(outputs, done);
         // The look at the end counts what one operation could not show: the pods of a node that does not answer are gone once
         // it is tainted, and those that are not are named there.
-        let open: Vec<(Op, Done)> = done
-            .iter()
-            .filter(|(op, d)| op.part_of.is_none() || d.status == OpStatus::LeftOut)
-            .cloned()
-            .collect();
+        let open: Vec<(Op, Done)> =
+            done.iter().filter(|(op, d)| op.part_of.is_none() || d.status == OpStatus::LeftOut).cloned().collect();
         let judged = Conclusion::of(Value::Null, &open);
         conclusion.status = judged.status;
         conclusion.summary = match judged.status {

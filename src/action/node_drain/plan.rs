@@ -37,7 +37,8 @@ impl NodeDrain {
             plan.blockers.push(format!("{target} has more pods than can be read"));
         }
         let Ok(spare) = Spare::parse(&self.spare) else {
-            plan.blockers.push(format!("`spare` {:?} is no label selector: app=web,tier!=db or a label's name", self.spare));
+            plan.blockers
+                .push(format!("`spare` {:?} is no label selector: app=web,tier!=db or a label's name", self.spare));
             return Ok(plan);
         };
         let around = self.around(cx, &pods, &mut plan.warnings).await?;
@@ -52,7 +53,9 @@ impl NodeDrain {
         let has_set = |pod: &Value| {
             let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default().to_string();
             let sets = &around.sets;
-            move |owner: &Value| sets.contains(&(namespace.clone(), owner["name"].as_str().unwrap_or_default().to_string()))
+            move |owner: &Value| {
+                sets.contains(&(namespace.clone(), owner["name"].as_str().unwrap_or_default().to_string()))
+            }
         };
         for pod in &pods {
             let spared = if pod["metadata"]["namespace"] == COLLECTORS {
@@ -75,8 +78,7 @@ impl NodeDrain {
                     ops.push(op);
                 }
                 Verdict::Evict { lost } => {
-                    let under: Vec<String> =
-                        budget::of(pod, &around.budgets).into_iter().map(budget::key).collect();
+                    let under: Vec<String> = budget::of(pod, &around.budgets).into_iter().map(budget::key).collect();
                     ops.push(self.eviction(&target, pod, &under, lost, unreachable));
                     leaving.push(pod);
                 }
@@ -95,10 +97,8 @@ impl NodeDrain {
         plan.warnings.extend(self.of_budgets(&leaving, &around.budgets));
         plan.warnings.extend(around.others.map(|others| others.lacking(&leaving)).unwrap_or_default());
         self.of_unreachable(&found, &target, unreachable, &mut ops, &mut plan);
-        let mut look = Op::observe(
-            target.clone(),
-            format!("see what is left on {target}, and where the pods come up again"),
-        );
+        let mut look =
+            Op::observe(target.clone(), format!("see what is left on {target}, and where the pods come up again"));
         look.detail = json!({
             "stays": stays.iter().map(|(pod, why)| json!({"pod": pod, "why": why})).collect::<Vec<_>>(),
             "staying_uids": pods.iter().filter(|p| stays.iter().any(|(n, _)| *n == name(p))).map(|p| &p["metadata"]["uid"]).collect::<Vec<_>>(),
@@ -113,7 +113,14 @@ impl NodeDrain {
         Ok(plan)
     }
 
-    fn eviction(&self, target: &ObjectRef, pod: &Value, under: &[String], lost: Option<String>, unreachable: bool) -> Op {
+    fn eviction(
+        &self,
+        target: &ObjectRef,
+        pod: &Value,
+        under: &[String],
+        lost: Option<String>,
+        unreachable: bool,
+    ) -> Op {
         let past = self.on_deadline == OnDeadline::Delete && !under.is_empty();
         let owner = controller(pod).map_or_else(
             || "no controller".to_string(),
@@ -185,7 +192,14 @@ impl NodeDrain {
         lines
     }
 
-    fn of_unreachable(&self, found: &Value, target: &ObjectRef, unreachable: bool, ops: &mut Vec<Op>, plan: &mut StepPlan) {
+    fn of_unreachable(
+        &self,
+        found: &Value,
+        target: &ObjectRef,
+        unreachable: bool,
+        ops: &mut Vec<Op>,
+        plan: &mut StepPlan,
+    ) {
         if !self.out_of_service {
             if unreachable && !ops.is_empty() {
                 plan.warnings.push(format!(
@@ -202,7 +216,8 @@ impl NodeDrain {
         } else if taint::has(found) {
             plan.warnings.push(format!("{target} has the out-of-service taint already: undo will leave it"));
         } else {
-            let undo = Undo::Automatic("the taint is taken off again; pods that it removed are not brought back".into());
+            let undo =
+                Undo::Automatic("the taint is taken off again; pods that it removed are not brought back".into());
             let text = format!(
                 "{target}: mark it out of service, so that its pods are removed without its word and their volumes are let go"
             );
@@ -217,12 +232,13 @@ impl NodeDrain {
 
     /// Budgets, DaemonSets, pods elsewhere. What can't be read is said.
     async fn around(&self, cx: &Cx, pods: &[Value], warnings: &mut Vec<String>) -> Result<Around, Problem> {
-        let mut around =
-            Around { budgets: Vec::new(), sets: BTreeSet::new(), known: BTreeSet::new(), others: None };
+        let mut around = Around { budgets: Vec::new(), sets: BTreeSet::new(), known: BTreeSet::new(), others: None };
         match raw::list(&cx.client, "/apis/policy/v1/poddisruptionbudgets").await {
             Ok((all, _)) => around.budgets = all,
             Err(problem) if cx.passes_on(&problem) => return Err(problem),
-            Err(problem) => warnings.push(format!("disruption budgets are not known, only what they refuse: {problem}")),
+            Err(problem) => {
+                warnings.push(format!("disruption budgets are not known, only what they refuse: {problem}"))
+            }
         }
         let wanted: BTreeSet<(String, String)> = pods
             .iter()
@@ -237,7 +253,8 @@ impl NodeDrain {
                 Err(problem) if problem.fault == Fault::NotFound => {}
                 Err(problem) if cx.passes_on(&problem) => return Err(problem),
                 Err(problem) => {
-                    warnings.push(format!("taken to be there: DaemonSet {namespace}/{set} could not be read: {problem}"));
+                    warnings
+                        .push(format!("taken to be there: DaemonSet {namespace}/{set} could not be read: {problem}"));
                     around.sets.insert((namespace, set));
                 }
             }

@@ -113,7 +113,8 @@ impl Sight {
         let budgets = watch::Sender::new(None);
         let config = Config::default().fields(&format!("spec.nodeName={node}"));
         let mut on_node = watcher(Api::<Pod>::all(client.clone()), config).default_backoff().boxed();
-        let mut rules = watcher(Api::<PodDisruptionBudget>::all(client.clone()), Config::default()).default_backoff().boxed();
+        let mut rules =
+            watcher(Api::<PodDisruptionBudget>::all(client.clone()), Config::default()).default_backoff().boxed();
         let (seen, known) = (pods.clone(), budgets.clone());
         let (first, failed) = tokio::sync::oneshot::channel();
         let tasks = vec![

@@ -87,7 +87,11 @@ impl NodeDrain {
         Ok(if has(&after) {
             Done::applied(text.clone(), Proof::Refuted(format!("{} has the taint still", op.object)), Value::Null)
         } else {
-            Done::applied(text, Proof::Verified("read back: the taint is gone, the others are as they were".into()), Value::Null)
+            Done::applied(
+                text,
+                Proof::Verified("read back: the taint is gone, the others are as they were".into()),
+                Value::Null,
+            )
         })
     }
 }

@@ -20,9 +20,11 @@ struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
     held: BTreeMap<Key, Held>,
-    /// Namespace, account, audience, seconds: to pods.
-    tokens: BTreeMap<(String, String, Option<String>, Option<i64>), BTreeSet<String>>,
+    tokens: BTreeMap<Token, BTreeSet<String>>,
 }
+
+/// Namespace, account, audience, seconds.
+type Token = (String, String, Option<String>, Option<i64>);
 
 /// In-tree volume kinds that name a Secret of the pod's namespace: kind, then the way to the name.
 const OLD_VOLUMES: [(&str, &str); 9] = [

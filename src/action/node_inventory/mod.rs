@@ -30,7 +30,13 @@ pub struct NodeInventory {
     uid: Option<String>,
 }
 
-const fn rule(resource: &'static str, verbs: &'static [&'static str], scope: Scope, why: &'static str, optional: bool) -> Rule {
+const fn rule(
+    resource: &'static str,
+    verbs: &'static [&'static str],
+    scope: Scope,
+    why: &'static str,
+    optional: bool,
+) -> Rule {
     Rule { group: "", resource, verbs, scope, why, optional }
 }
 
@@ -78,7 +84,10 @@ impl Kind for NodeInventory {
             ("beyond", "pods that reach beyond their containers, each with how"),
             ("credentials", "Secrets, ConfigMaps and tokens that reached it: kind, namespace, name, keys, via, pods"),
             ("service_accounts", "namespace, name and pods of each identity on it"),
-            ("node_credentials", "user, certificate_requests, lease, bootstrap_tokens; null where it could not be read"),
+            (
+                "node_credentials",
+                "user, certificate_requests, lease, bootstrap_tokens; null where it could not be read",
+            ),
             ("inventory", "path of the artifact with all of it"),
         ],
     };
@@ -101,7 +110,8 @@ impl Action for NodeInventory {
             plan.warnings.push(format!("{pod} reaches beyond its containers: {how}"));
         }
         plan.warnings.extend(seen.not_read.iter().map(|what| format!("not read: {what}")));
-        let text = format!("read {target}, its {} pods and what they could read, its certificates and lease", seen.pods.len());
+        let text =
+            format!("read {target}, its {} pods and what they could read, its certificates and lease", seen.pods.len());
         plan.ops.push(Op::capture("read", target, text, Risk::Read, estimate));
         Ok(plan)
     }
@@ -120,7 +130,12 @@ impl Action for NodeInventory {
         for (name, title, what, value) in [
             ("node", "The node as the API server sent it", "node", &found),
             ("pods", "The pods on the node as the API server sent them", "pods", &Value::Array(seen.pods.clone())),
-            ("inventory", "What reached the node: credentials by name, volumes, the node's own; no values", "inventory", &document),
+            (
+                "inventory",
+                "What reached the node: credentials by name, volumes, the node's own; no values",
+                "inventory",
+                &document,
+            ),
         ] {
             let label = Label {
                 title: title.into(),
@@ -150,7 +165,11 @@ fn done(op: &Op, outputs: &Value) -> Done {
         count("pods"),
         count("service_accounts")
     );
-    Done::taken(detail, Some(Proof::Verified("every pod of the node at that time, written and hashed".into())), outputs.clone())
+    Done::taken(
+        detail,
+        Some(Proof::Verified("every pod of the node at that time, written and hashed".into())),
+        outputs.clone(),
+    )
 }
 
 /// What was read.

@@ -25,19 +25,17 @@ pub(super) async fn credentials(cx: &Cx, node: &str, not_read: &mut Vec<String>)
             None
         }
     };
-    let lease = match raw::get(
-        &cx.client,
-        &format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}"),
-    )
-    .await
-    {
-        Ok(lease) => json!({"renewed": lease["spec"]["renewTime"], "uid": lease["metadata"]["uid"]}),
-        Err(problem) if cx.passes_on(&problem) => return Err(problem),
-        Err(problem) => {
-            not_read.push(format!("its lease in kube-node-lease: {problem}"));
-            Value::Null
-        }
-    };
+    let lease =
+        match raw::get(&cx.client, &format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}"))
+            .await
+        {
+            Ok(lease) => json!({"renewed": lease["spec"]["renewTime"], "uid": lease["metadata"]["uid"]}),
+            Err(problem) if cx.passes_on(&problem) => return Err(problem),
+            Err(problem) => {
+                not_read.push(format!("its lease in kube-node-lease: {problem}"));
+                Value::Null
+            }
+        };
     Ok(json!({
         "user": user(node),
         "certificate_requests": requests,
@@ -72,9 +70,7 @@ pub(crate) fn is_pending(request: &Value) -> bool {
 
 fn described(request: &Value, _node: &str) -> Value {
     let certificate = der(&request["status"]["certificate"]);
-    let kind = |what: &str| {
-        request["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == what)
-    };
+    let kind = |what: &str| request["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == what);
     let state = match (kind("Denied"), kind("Approved"), certificate.is_some()) {
         (true, ..) => "denied",
         (_, true, true) => "issued",
@@ -91,8 +87,12 @@ fn described(request: &Value, _node: &str) -> Value {
 /// The first certificate or request in base64 of PEM.
 fn der(field: &Value) -> Option<Vec<u8>> {
     let pem = String::from_utf8(STANDARD.decode(field.as_str()?).ok()?).ok()?;
-    let body: String =
-        pem.lines().skip_while(|l| !l.starts_with("-----BEGIN")).skip(1).take_while(|l| !l.starts_with("-----")).collect();
+    let body: String = pem
+        .lines()
+        .skip_while(|l| !l.starts_with("-----BEGIN"))
+        .skip(1)
+        .take_while(|l| !l.starts_with("-----"))
+        .collect();
     STANDARD.decode(body).ok()
 }
 
@@ -100,7 +100,8 @@ fn der(field: &Value) -> Option<Vec<u8>> {
 /// for years until 2049, as all of the cluster's own certificates do; any other is not read.
 fn expires(der: &[u8]) -> Option<String> {
     const UTC_TIME: [u8; 2] = [0x17, 0x0d];
-    let at = der.windows(30).position(|w| w[..2] == UTC_TIME && w[15..17] == UTC_TIME && w[14] == b'Z' && w[29] == b'Z')?;
+    let at =
+        der.windows(30).position(|w| w[..2] == UTC_TIME && w[15..17] == UTC_TIME && w[14] == b'Z' && w[29] == b'Z')?;
     let text = std::str::from_utf8(&der[at + 17..at + 29]).ok()?;
     let part = |from: usize| text.get(from..from + 2).filter(|p| p.bytes().all(|b| b.is_ascii_digit()));
     let year: u32 = part(0)?.parse().ok()?;
@@ -119,7 +120,8 @@ async fn bootstrap_tokens(cx: &Cx, not_read: &mut Vec<String>) -> Result<Value, 
         namespace: Some("kube-system".into()),
     };
     if !denied(&cx.client, vec![question]).await?.is_empty() {
-        not_read.push("bootstrap tokens: you may not list Secrets in kube-system, nor should you for this alone".into());
+        not_read
+            .push("bootstrap tokens: you may not list Secrets in kube-system, nor should you for this alone".into());
         return Ok(Value::Null);
     }
     let api: Api<Secret> = Api::namespaced(cx.client.clone(), "kube-system");

@@ -149,7 +149,8 @@ pub(super) async fn deny(cx: &Cx, op: &Op) -> Result<Done, Problem> {
     };
     if !own::is_pending(&request) {
         let denied = is_denied(&request);
-        let word = if denied { "is denied already" } else { "was approved meanwhile: its certificate can't be revoked" };
+        let word =
+            if denied { "is denied already" } else { "was approved meanwhile: its certificate can't be revoked" };
         let mut done = already(op, word);
         if !denied {
             done.proof = Some(Proof::Refuted(done.detail.clone()));

@@ -34,11 +34,15 @@ impl NodeTerminate {
         let gone = "an instance that is deleted is gone, with its disk and memory";
         Ok(match how {
             Found::Object { object, plural, again } => {
-                let text = format!("delete {object} (UID {}): its controller ends the instance", object.uid.as_deref().unwrap_or("-"));
+                let text = format!(
+                    "delete {object} (UID {}): its controller ends the instance",
+                    object.uid.as_deref().unwrap_or("-")
+                );
                 let mut op = destroy("delete", object.clone(), text, gone);
                 op.detail = json!({"plural": plural});
                 if let Some(again) = again {
-                    plan.warnings.push(format!("{again} makes another instance for the one that ends, of the same image"));
+                    plan.warnings
+                        .push(format!("{again} makes another instance for the one that ends, of the same image"));
                 }
                 let answer = dynamic(cx, &op).delete(&object.name, &params(&op, true)).await;
                 plan.hear(cx, &format!("delete {object}"), answer.map(|_| ()).map_err(Problem::from))?;
@@ -55,7 +59,10 @@ impl NodeTerminate {
                 let program = self.program(&argv);
                 plan.blockers.extend(program.blockers());
                 plan.warnings.extend(
-                    program.unset().into_iter().map(|n| format!("the variable {n} that the program is to be given is not set")),
+                    program
+                        .unset()
+                        .into_iter()
+                        .map(|n| format!("the variable {n} that the program is to be given is not set")),
                 );
                 let name = argv.first().cloned().unwrap_or_default();
                 let object = ObjectRef { kind: "Program".into(), name, ..ObjectRef::default() };
@@ -103,7 +110,10 @@ impl NodeTerminate {
                 json!({"instance_ended": true}),
             ),
             _ => {
-                let why = format!("{} is being deleted and was there after {} s: its instance may run", op.object, self.timeout);
+                let why = format!(
+                    "{} is being deleted and was there after {} s: its instance may run",
+                    op.object, self.timeout
+                );
                 Done::applied(why.clone(), Proof::Unproved(why), json!({"instance_ended": false}))
             }
         })

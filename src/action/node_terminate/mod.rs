@@ -100,10 +100,28 @@ impl Kind for NodeTerminate {
         undo: "can't be taken back: an instance that is deleted is gone with its disk and memory",
         captures: false,
         rules: &[
-            cluster("", "nodes", &["get", "list", "watch", "delete"], "deleting it, and whether it registers anew", false),
+            cluster(
+                "",
+                "nodes",
+                &["get", "list", "watch", "delete"],
+                "deleting it, and whether it registers anew",
+                false,
+            ),
             cluster("", "pods", &["list"], "what is on it still", true),
-            cluster("certificates.k8s.io", "certificatesigningrequests", &["get", "list"], "requests for its certificates", true),
-            cluster("certificates.k8s.io", "certificatesigningrequests/approval", &["update"], "denying those that are pending", true),
+            cluster(
+                "certificates.k8s.io",
+                "certificatesigningrequests",
+                &["get", "list"],
+                "requests for its certificates",
+                true,
+            ),
+            cluster(
+                "certificates.k8s.io",
+                "certificatesigningrequests/approval",
+                &["update"],
+                "denying those that are pending",
+                true,
+            ),
             cluster(
                 "certificates.k8s.io",
                 "signers:kubernetes.io/kube-apiserver-client-kubelet",
@@ -126,8 +144,20 @@ impl Kind for NodeTerminate {
                 why: "its lease",
                 optional: true,
             },
-            cluster("cluster.x-k8s.io", "machines", &["get", "list", "watch", "delete"], "its Machine, with Cluster API", true),
-            cluster("karpenter.sh", "nodeclaims", &["get", "list", "watch", "delete"], "its NodeClaim, with Karpenter", true),
+            cluster(
+                "cluster.x-k8s.io",
+                "machines",
+                &["get", "list", "watch", "delete"],
+                "its Machine, with Cluster API",
+                true,
+            ),
+            cluster(
+                "karpenter.sh",
+                "nodeclaims",
+                &["get", "list", "watch", "delete"],
+                "its NodeClaim, with Karpenter",
+                true,
+            ),
             NODE_LEASE,
         ],
         example: "id: terminate\ntitle: End the instance\nuses: node.terminate\nneeds: [inventory]\nwith:\n  node: ${{ steps.cordon.outputs.node.name }}\n  uid: ${{ steps.cordon.outputs.node.uid }}\n  command: [aws, ec2, terminate-instances, --instance-ids, \"{instance}\"]\n  env: [AWS_PROFILE, HOME]\n  inventory: ${{ steps.inventory.outputs }}\n",
@@ -191,14 +221,12 @@ impl Action for NodeTerminate {
         if let Ok((pods, _)) = pods
             && !pods.is_empty()
         {
-            plan.warnings.push(format!("{} pods are on {target} now; those that are left by then end with it", pods.len()));
+            plan.warnings
+                .push(format!("{} pods are on {target} now; those that are left by then end with it", pods.len()));
         }
         plan.warnings.push("the disk and the memory of the instance are not in the evidence: take a snapshot before, where that is asked for".into());
         plan.warnings.push(self.residual());
-        plan.ops = ops
-            .into_iter()
-            .map(|op| if op.risk > Risk::Read { self.guarded(&found, op) } else { op })
-            .collect();
+        plan.ops = ops.into_iter().map(|op| if op.risk > Risk::Read { self.guarded(&found, op) } else { op }).collect();
         Ok(plan)
     }
 

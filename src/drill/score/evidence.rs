@@ -97,7 +97,8 @@ pub(super) fn evidence(facts: &Facts<'_>) -> Vec<Check> {
 /// A node is closed first; what it could read is written down before its pods leave it.
 fn node_order(facts: &Facts<'_>) -> Vec<Check> {
     let carried = facts.carried();
-    let taken = facts.artifacts().iter().filter(|(_, _, _, a)| a.source.what == "inventory").map(|(seq, ..)| *seq).min();
+    let taken =
+        facts.artifacts().iter().filter(|(_, _, _, a)| a.source.what == "inventory").map(|(seq, ..)| *seq).min();
     let leaves = |c: &&super::Carried<'_>| c.op.verb == "evict" || c.op.verb == "delete" && c.op.object.kind == "Node";
     let Some((first, step)) = carried.iter().filter(leaves).filter_map(|c| c.intent.map(|i| (i, c.step))).min() else {
         return Vec::new();

@@ -10,9 +10,8 @@ pub(super) fn moved(facts: &Facts<'_>) -> Vec<Check> {
     for (i, moved) in facts.scenario.expect.moved.iter().enumerate() {
         let of = |labels| fits(&moved.pods, labels);
         let before = pods().filter(|p| p.from_the_start && of(&p.first_labels)).count();
-        let here: Vec<_> = pods()
-            .filter(|p| p.from_the_start && of(&p.first_labels) && p.node == facts.target.name)
-            .collect();
+        let here: Vec<_> =
+            pods().filter(|p| p.from_the_start && of(&p.first_labels) && p.node == facts.target.name).collect();
         // What ended with its node did not leave it.
         let stayed: Vec<&str> = here
             .iter()

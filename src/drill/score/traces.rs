@@ -73,13 +73,12 @@ pub(super) fn collateral(facts: &Facts<'_>) -> Vec<Check> {
             let fits = |labels: &BTreeMap<String, String>| {
                 wanted.iter().all(|(k, v)| labels.get(*k).map(String::as_str) == Some(*v))
             };
-            let others = || {
-                facts
-                    .seen
-                    .pods
-                    .iter()
-                    .filter(|(uid, p)| uid.as_str() != facts.target.uid && p.from_the_start && fits(&p.first_labels))
-            };
+            let others =
+                || {
+                    facts.seen.pods.iter().filter(|(uid, p)| {
+                        uid.as_str() != facts.target.uid && p.from_the_start && fits(&p.first_labels)
+                    })
+                };
             let count = others().count();
             let hit: Vec<String> = others()
                 .filter(|(_, p)| p.gone.is_some() || p.deleting || !p.ready || !fits(&p.labels))
@@ -110,7 +109,8 @@ pub(super) fn collateral(facts: &Facts<'_>) -> Vec<Check> {
                 .filter(|p| p.gone.is_some_and(|at| facts.seen.gone.is_none_or(|node| at < node)))
                 .map(|p| p.name.clone())
                 .collect();
-            let found = if hit.is_empty() { "none was asked to go".into() } else { format!("deleted: {}", hit.join(", ")) };
+            let found =
+                if hit.is_empty() { "none was asked to go".into() } else { format!("deleted: {}", hit.join(", ")) };
             all.push(check(
                 &id,
                 Area::Collateral,

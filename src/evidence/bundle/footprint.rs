@@ -36,7 +36,7 @@ pub struct Change {
     pub uid: Option<String>,
     /// One line for a person.
     pub what: String,
-    /// `there`, `taken-back`, `removed`, `was-so-already`, `failed`, or `not-known` for an intent without an outcome.
+    /// `there`, `taken-back`, `removed`, `was-so-already`, `given-up`, `failed`, or `not-known` for an intent without an outcome.
     pub state: String,
     /// When it was taken back or removed, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,6 +165,7 @@ fn outcome(changes: &mut [Change], id: &str, status: OpStatus, at: OffsetDateTim
     changes[at].state = match status {
         OpStatus::Applied => "there",
         OpStatus::AlreadySo | OpStatus::Taken => "was-so-already",
+        OpStatus::LeftOut => "given-up",
         OpStatus::Failed => "failed",
     }
     .into();
