@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use quell::audit::detect::{Detectors, Gathered};
 use quell::audit::{self, Event, Query, Scan, Task, Wanted, Watch, Window};
 use time::OffsetDateTime;
 
@@ -72,10 +73,26 @@ fn main() {
     let time = median(|| drop(ask(&path, &account, None, &count)));
     println!("every event parsed        {time:?}, {:.2} GiB/s", gib / time.as_secs_f64());
 
+    let detect = Detect(Detectors::all());
+    let nothing = Query { nothing: true, ..Query::default() };
+    let mut findings = 0;
+    let time = median(|| {
+        let scan = ask(&path, &nothing, None, &detect);
+        let mut whole = detect.0.gather();
+        scan.seen.into_iter().for_each(|part| whole.merge(part));
+        findings = detect.0.reduce(whole).findings.len();
+    });
+    println!(
+        "all {} detections         {time:?}, {:.2} GiB/s, {findings} findings",
+        detect.0.specs().count(),
+        gib / time.as_secs_f64()
+    );
+
     for (program, end) in [("gzip", "gz"), ("zstd", "zst")] {
         let packed = dir.path().join(format!("packed.{end}"));
-        let made = Command::new(program).args(["-1", "-c"]).arg(&path).stdout(std::fs::File::create(&packed).unwrap());
-        if !made.stderr(Stdio::null()).status().is_ok_and(|s| s.success()) {
+        let mut pack = Command::new(program);
+        pack.args(["-1", "-c"]).arg(&path).stdout(std::fs::File::create(&packed).unwrap()).stderr(Stdio::null());
+        if !pack.status().is_ok_and(|s| s.success()) {
             continue;
         }
         let time = median(|| check(&mut ask(&packed, &account, None, &()), &truth.account, program));
@@ -118,6 +135,18 @@ fn check<S>(scan: &mut Scan<S>, answer: &[String], what: &str) {
     let found: Vec<String> =
         requests.iter().map(|r| scan.originals.event(r, |e| e.audit_id.to_string()).unwrap()).collect();
     assert!(found == answer, "{what}: {} found, {} planted", found.len(), answer.len());
+}
+
+struct Detect(Detectors);
+
+impl Watch for Detect {
+    type Seen = Gathered;
+    fn begin(&self) -> Gathered {
+        self.0.gather()
+    }
+    fn look(&self, seen: &mut Gathered, event: &Event<'_>) {
+        self.0.map(event, seen);
+    }
 }
 
 struct Count(AtomicU64);

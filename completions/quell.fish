@@ -42,6 +42,7 @@ complete -c quell -n "__fish_quell_needs_command" -f -a "status" -d 'Show one in
 complete -c quell -n "__fish_quell_needs_command" -f -a "bundle" -d 'Seal evidence, and verify, list, show or extract it offline'
 complete -c quell -n "__fish_quell_needs_command" -f -a "runbook" -d 'Check, list, show and write runbooks, and print the rights they need'
 complete -c quell -n "__fish_quell_needs_command" -f -a "action" -d 'List and explain what steps can do'
+complete -c quell -n "__fish_quell_needs_command" -f -a "audit" -d 'Find who did what in the API server\'s audit log, and what can\'t be known from it'
 complete -c quell -n "__fish_quell_needs_command" -f -a "doctor" -d 'Look what this cluster, identity and namespace allow, before it is needed'
 complete -c quell -n "__fish_quell_needs_command" -f -a "drill" -d 'Practise: run a drill on the embedded cluster or a real one, score it, report it'
 complete -c quell -n "__fish_quell_needs_command" -f -a "sim" -d 'Serve the embedded cluster to kubectl and other clients'
@@ -316,6 +317,61 @@ complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subc
 complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from help" -f -a "list" -d 'List all actions'
 complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from help" -f -a "explain" -d 'One action: parameters, rights, outputs, undo, an example'
 complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l subject -d 'A user name, as the log writes it; finds what it did as somebody else, and what others did as it' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l service-account -d 'A service account, in the same way' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l pod -d 'A pod whose own token was used' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l node -d 'A node: its kubelet, and tokens bound to it or to its pods' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l secret -d 'A Secret; lists and watches that hold it count as reads of it' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l object -d 'An object, in the same way: KIND, KIND/NAME, KIND/NS/NAME; KIND as kubectl takes it' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l source-ip -d 'An address or a range, held against the one address that the client can\'t set' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l session -d 'A token\'s id, or a client certificate\'s SHA-256 fingerprint: its uses, and where it was issued' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l user-agent -d 'A user agent; * stands for any text, ? for one character' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l verb -d 'get, list, watch, create, update, patch, delete, deletecollection' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l trusted-proxies -d 'Proxies before the API server: the address before theirs is taken' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l since -d 'How far back from --until' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l from -d 'From when on, RFC 3339; without it or --since: as far back as the log goes' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l until -d 'Until when; default with --since and --from: now' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l gap -d 'Silence of everybody for longer than this counts as a gap' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l rules -d 'Rules of your own, quell\'s or Sigma\'s: files or folders of YAML' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l severity -d 'Leave out what is less grave: info, low, medium, high, critical' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l limit -d 'Only so many requests, the newest; reading ends when they are sure' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l findings -d 'Look for signs of an attack; without a filter, only findings are shown'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l table -d 'Columns; the default'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l timeline -d 'By time, with gaps in their place'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l csv -d 'Comma-separated values, safe in a spreadsheet'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l jsonl -d 'One request a line, as JSON; coverage on standard error'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -a "diff" -d 'What an identity did in one time that it never did in another'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l subject -d 'A user name, as the log writes it; finds what it did as somebody else, and what others did as it' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l service-account -d 'A service account, in the same way' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l pod -d 'A pod whose own token was used' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l node -d 'A node: its kubelet, and tokens bound to it or to its pods' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l secret -d 'A Secret; lists and watches that hold it count as reads of it' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l object -d 'An object, in the same way: KIND, KIND/NAME, KIND/NS/NAME; KIND as kubectl takes it' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l source-ip -d 'An address or a range, held against the one address that the client can\'t set' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l session -d 'A token\'s id, or a client certificate\'s SHA-256 fingerprint: its uses, and where it was issued' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l user-agent -d 'A user agent; * stands for any text, ? for one character' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l verb -d 'get, list, watch, create, update, patch, delete, deletecollection' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l trusted-proxies -d 'Proxies before the API server: the address before theirs is taken' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l gap -d 'Silence of everybody for longer than this counts as a gap' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "diff" -d 'What an identity did in one time that it never did in another'
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c quell -n "__fish_quell_using_subcommand doctor" -l collector-image -d 'Image of quell\'s collector, by digest' -r
 complete -c quell -n "__fish_quell_using_subcommand doctor" -l recipients -d 'Public keys of age that sensitive content is sealed for, separated by commas' -r
 complete -c quell -n "__fish_quell_using_subcommand doctor" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
@@ -484,21 +540,22 @@ complete -c quell -n "__fish_quell_using_subcommand completions" -l runbook-dir 
 complete -c quell -n "__fish_quell_using_subcommand completions" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
 complete -c quell -n "__fish_quell_using_subcommand completions" -s q -l quiet -d 'Only warnings, outcomes and the end'
 complete -c quell -n "__fish_quell_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "run" -d 'Run a runbook: plan, approve, act, seal the evidence'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "plan" -d 'Show what a run would do; reads only, changes nothing at all'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "resume" -d 'Go on with an incident after a crash, an interruption or a missing approval'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "undo" -d 'Take an incident\'s containment back, newest change first'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "incidents" -d 'List incidents'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "status" -d 'Show one incident: steps, what is open, artifacts'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "bundle" -d 'Seal evidence, and verify, list, show or extract it offline'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "runbook" -d 'Check, list, show and write runbooks, and print the rights they need'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "action" -d 'List and explain what steps can do'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "doctor" -d 'Look what this cluster, identity and namespace allow, before it is needed'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "drill" -d 'Practise: run a drill on the embedded cluster or a real one, score it, report it'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "sim" -d 'Serve the embedded cluster to kubectl and other clients'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "collector" -d 'Make the image of quell\'s collector'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "completions" -d 'Print a shell\'s completion script'
-complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action doctor drill sim collector completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "run" -d 'Run a runbook: plan, approve, act, seal the evidence'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "plan" -d 'Show what a run would do; reads only, changes nothing at all'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "resume" -d 'Go on with an incident after a crash, an interruption or a missing approval'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "undo" -d 'Take an incident\'s containment back, newest change first'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "incidents" -d 'List incidents'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "status" -d 'Show one incident: steps, what is open, artifacts'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "bundle" -d 'Seal evidence, and verify, list, show or extract it offline'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "runbook" -d 'Check, list, show and write runbooks, and print the rights they need'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "action" -d 'List and explain what steps can do'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "audit" -d 'Find who did what in the API server\'s audit log, and what can\'t be known from it'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "doctor" -d 'Look what this cluster, identity and namespace allow, before it is needed'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "drill" -d 'Practise: run a drill on the embedded cluster or a real one, score it, report it'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "sim" -d 'Serve the embedded cluster to kubectl and other clients'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "collector" -d 'Make the image of quell\'s collector'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "completions" -d 'Print a shell\'s completion script'
+complete -c quell -n "__fish_quell_using_subcommand help; and not __fish_seen_subcommand_from run plan resume undo incidents status bundle runbook action audit doctor drill sim collector completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from bundle" -f -a "seal" -d 'Seal an incident\'s journal and artifacts into one tar: the same incident seals to the same bytes'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from bundle" -f -a "verify" -d 'Check a bundle offline: name what was changed, added, removed, reordered or truncated'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from bundle" -f -a "list" -d 'List a bundle\'s artifacts'
@@ -512,6 +569,7 @@ complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcom
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from runbook" -f -a "rbac" -d 'Print the smallest ClusterRole and Role that a runbook needs'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from action" -f -a "list" -d 'List all actions'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from action" -f -a "explain" -d 'One action: parameters, rights, outputs, undo, an example'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "diff" -d 'What an identity did in one time that it never did in another'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "list" -d 'List the drills'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "show" -d 'Print a drill\'s scenario'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "run" -d 'Run a drill (the same as `quell drill NAME`)'

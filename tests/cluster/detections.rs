@@ -82,8 +82,10 @@ impl Thief {
     }
 
     fn applies(&self, object: &Value) {
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or(&self.namespace);
+        let mut command = self.command(&["-n", namespace, "create", "-f", "-"]);
         let mut child =
-            self.command(&["create", "-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(object.to_string().as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{object}: {}", String::from_utf8_lossy(&output.stderr));
@@ -175,28 +177,33 @@ fn alone_what_each_detection_is_about_is_found_in_the_real_log() {
     });
     let mut objects = vec![policy("deny"), policy("quell-quarantine-x"), guard];
     objects.extend((0..8).map(claim));
+    objects.push(json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "agent", "namespace": name},
+        "spec": {"serviceAccountName": "taken", "terminationGracePeriodSeconds": 1,
+                 "containers": [{"name": "agent", "image": "quell.test/busybox:1", "command": ["probe", "sleep"]}]},
+    }));
     apply(json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string().as_bytes());
-    kubectl(&["create", "clusterrole", "det-view", "--verb=list", "--resource=pods", "--dry-run=client"]);
-    let node = ns.get("pod", "client").unwrap()["spec"]["nodeName"].as_str().unwrap().to_owned();
+    kubectl(&["-n", name, "wait", "--for=condition=Ready", "pod/agent", "--timeout=60s"]);
+    let node = ns.get("pod", "agent").unwrap()["spec"]["nodeName"].as_str().unwrap().to_owned();
     let from = log_end();
 
-    let eve = Thief::new(name, "taken", Some("client"));
+    let eve = Thief::new(name, "taken", Some("agent"));
     let poor = Thief::new(name, "poor", None);
     eve.does(&["get", "secrets", "-A"]);
     eve.does(&["get", "secrets", "-n", "kube-system"]);
     (0..3).for_each(|n| eve.does(&["get", "secret", &format!("s{n}")]));
     eve.curl(&format!("/api/v1/namespaces/{name}/secrets/s1"), true);
-    eve.does(&["exec", "client", "--", "ls", "/"]);
-    eve.does(&["exec", "client", "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/token"]);
-    eve.does(&["exec", "client", "--", "sh", "-c", "echo would open /dev/tcp/203.0.113.1/4444"]);
-    eve.does(&["exec", "client", "--", "sh", "-c", "tar cf - /etc | wc -c"]);
+    eve.does(&["exec", "agent", "--", "ls", "/"]);
+    eve.does(&["exec", "agent", "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/token"]);
+    eve.does(&["exec", "agent", "--", "sh", "-c", "echo would open /dev/tcp/203.0.113.1/4444"]);
+    eve.does(&["exec", "agent", "--", "sh", "-c", "tar cf - /etc | wc -c"]);
     let mut forward = eve.command(&["port-forward", "pod/bare", ":9090"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut said = String::new();
     BufReader::new(forward.stdout.take().unwrap()).read_line(&mut said).unwrap();
     assert!(said.contains("Forwarding"), "{said}");
     forward.kill().unwrap();
     forward.wait().unwrap();
-    eve.does(&["debug", "client", "--image=quell.test/busybox:1", "--", "probe", "sleep"]);
+    eve.does(&["debug", "agent", "--image=quell.test/busybox:1", "--", "probe", "sleep"]);
     eve.does(&["create", "token", "default", "-n", "kube-system"]);
     eve.applies(&json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
@@ -205,6 +212,7 @@ fn alone_what_each_detection_is_about_is_found_in_the_real_log() {
     eve.does(&["get", "--raw", &format!("/api/v1/nodes/{node}/proxy/pods")]);
     let distroless = ns.pod("app=distroless");
     eve.does(&["get", "--raw", &format!("/api/v1/namespaces/{name}/pods/{distroless}:8080/proxy/")]);
+    eve.does(&["create", "clusterrolebinding", "det-eve", "--clusterrole=cluster-admin", "--user=eve"]);
     eve.applies(&pod(
         name,
         "root",
@@ -228,7 +236,6 @@ fn alone_what_each_detection_is_about_is_found_in_the_real_log() {
         "-p",
         r#"{"spec":{"template":{"spec":{"containers":[{"name":"server","args":["implant","again"]}]}}}}"#,
     ]);
-    eve.does(&["create", "clusterrolebinding", "det-eve", "--clusterrole=cluster-admin", "--user=eve"]);
     eve.does(&["create", "role", "all", "--verb=*", "--resource=*.*"]);
     eve.does(&["get", "nodes", "--as=eve", "--as-group=system:masters"]);
     eve.applies(&certificate_request());
@@ -308,10 +315,11 @@ fn alone_what_each_detection_is_about_is_found_in_the_real_log() {
         wanted.iter().copied().filter(|id| !has(id)).collect()
     };
     eventually("the log has it all", 20, || {
-        missing(&report(from)).is_empty() || {
-            eprintln!("not yet: {:?}", missing(&report(from)));
-            false
+        let missing = missing(&report(from));
+        if !missing.is_empty() {
+            eprintln!("not yet: {missing:?}");
         }
+        missing.is_empty()
     });
     let report = report(from);
     let of = |id: &str, user: &str| -> Option<&Finding> {
@@ -329,7 +337,7 @@ fn alone_what_each_detection_is_about_is_found_in_the_real_log() {
     assert!(of("exec-reverse-shell", &user).unwrap().sentence.contains("/dev/tcp/203.0.113.1"));
     // The token is followed from who asked for it to where it was used.
     let session =
-        report.sessions.iter().find(|s| s.pod.as_ref().is_some_and(|p| p.name == "client") && s.user == user).unwrap();
+        report.sessions.iter().find(|s| s.pod.as_ref().is_some_and(|p| p.name == "agent") && s.user == user).unwrap();
     assert!(session.issued.is_some() && session.addresses.len() > 1 && !session.remarks.is_empty(), "{session:#?}");
 }
 

@@ -88,6 +88,8 @@ pub struct Query {
     pub verbs: Vec<String>,
     /// Proxies whose word on the address before them is taken.
     pub trusted_proxies: Vec<IpNet>,
+    /// No request matches: only what is counted of every line is asked for.
+    pub nothing: bool,
 }
 
 /// Why a request matched, for whoever asks about an identity.
@@ -118,11 +120,17 @@ impl How {
 impl Query {
     /// Whether the request matches.
     pub fn matches(&self, event: &Event<'_>) -> bool {
-        any(&self.verbs, |verb| event.verb == *verb)
+        !self.nothing
+            && any(&self.verbs, |verb| event.verb == *verb)
             && any(&self.objects, |wanted| wanted.touched(event))
             && (self.identities() == 0 || self.how(event).is_some())
             && any(&self.user_agents, |pattern| pattern.matches(&event.user_agent))
             && any(&self.source_ips, |net| address(event, &self.trusted_proxies).is_some_and(|ip| net.contains(&ip)))
+    }
+
+    /// Whether there is any filter.
+    pub fn filters(&self) -> bool {
+        self.identities() + self.objects.len() + self.source_ips.len() + self.user_agents.len() + self.verbs.len() > 0
     }
 
     /// Whether an identity is asked for.

@@ -280,7 +280,6 @@ fn open(
     Ok((opened, names))
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a pass leaves behind, taken apart once")]
 fn finish<S>(
     files: Vec<Opened>,
     names: Vec<String>,

@@ -102,6 +102,7 @@ impl FilterArgs {
             user_agents,
             verbs: self.verb.iter().map(|v| v.trim().to_ascii_lowercase()).collect(),
             trusted_proxies: self.trusted_proxies.iter().map(|t| net("trusted-proxies", t)).collect::<Result<_, _>>()?,
+            nothing: false,
         })
     }
 }

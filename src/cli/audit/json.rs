@@ -5,25 +5,48 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use super::{Gone, Rows};
+use super::{Gone, Rows, Seen, findings};
 use crate::audit::Answer;
+use crate::audit::detect::Report;
 use crate::report::escape::escape;
 
 /// One document; its events are written as they are read.
-pub(super) fn document(out: &mut dyn Write, rows: &mut Rows<'_>, answer: &Answer<'_, ()>) -> Result<(), Gone> {
+pub(super) fn document(
+    out: &mut dyn Write,
+    rows: &mut Rows<'_>,
+    answer: &Answer<'_, Seen>,
+    report: Option<&Report>,
+    more: &[String],
+) -> Result<(), Gone> {
     let query = rows.query.json();
-    write!(out, "{{\"v\":1,\"query\":{},\"coverage\":{},\"events\":[", safe(&query), safe(&answer.json()))?;
+    let mut coverage = answer.json();
+    if let Some(doubts) = coverage.get_mut("cannotBeKnown").and_then(Value::as_array_mut) {
+        doubts.extend(more.iter().map(|text| Value::from(text.as_str())));
+    }
+    write!(out, "{{\"v\":1,\"query\":{},\"coverage\":{},\"events\":[", safe(&query), safe(&coverage))?;
     let mut first = true;
     rows.each(|row| {
         let comma = if std::mem::take(&mut first) { "" } else { "," };
         Ok(write!(out, "{comma}{}", safe(&json!(row)))?)
     })?;
-    Ok(writeln!(out, "],\"findings\":null}}")?)
+    let Some(report) = report else { return Ok(writeln!(out, "],\"findings\":null}}")?) };
+    Ok(writeln!(
+        out,
+        "],\"findings\":{},\"sessions\":{},\"unknowable\":{},\"limits\":{}}}",
+        safe(&findings::json(report, rows.scan)),
+        safe(&json!(report.sessions)),
+        safe(&json!(report.unknowable)),
+        safe(&json!(report.limits))
+    )?)
 }
 
-/// One request a line.
-pub(super) fn lines(out: &mut dyn Write, rows: &mut Rows<'_>) -> Result<(), Gone> {
-    rows.each(|row| Ok(writeln!(out, "{}", safe(&json!(row)))?))
+/// One request a line; then one finding a line, if they were asked for.
+pub(super) fn lines(out: &mut dyn Write, rows: &mut Rows<'_>, report: Option<&Report>) -> Result<(), Gone> {
+    rows.each(|row| Ok(writeln!(out, "{}", safe(&json!(row)))?))?;
+    for finding in report.into_iter().flat_map(|r| &r.findings) {
+        writeln!(out, "{}", safe(&json!({"finding": findings::one(finding, &rows.scan.files)})))?;
+    }
+    Ok(())
 }
 
 /// JSON in which what could move a terminal's cursor or reorder its text is written as an escape: the same value.

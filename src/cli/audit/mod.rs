@@ -2,14 +2,18 @@
 
 mod ask;
 mod csv;
+mod diff;
+mod findings;
 mod json;
 mod text;
 
+use std::collections::HashSet;
 use std::io::{BufWriter, IsTerminal, Write};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::{Ended, Global};
+use crate::audit::detect::Gathered;
 use crate::audit::{self, Answer, Originals, Query, Request, Row, Scan, Task};
 use crate::clock::Clock;
 use crate::cluster::Problem;
@@ -18,15 +22,32 @@ use crate::report::escape::escape;
 
 pub use ask::{FilterArgs, SourceArgs, TimeArgs};
 
+/// One worker's part of the findings.
+type Seen = Option<Gathered>;
+/// What one pass found.
+type Found = Scan<Seen>;
+
+/// What else is asked of a log.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// What an identity did in one time that it never did in another
+    Diff(Box<diff::DiffArgs>),
+}
+
 /// Arguments.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct AuditArgs {
+    #[command(subcommand)]
+    command: Option<AuditCommand>,
     #[command(flatten)]
     sources: SourceArgs,
     #[command(flatten)]
     filters: FilterArgs,
     #[command(flatten)]
     time: TimeArgs,
+    #[command(flatten)]
+    findings: findings::FindingArgs,
     #[command(flatten)]
     form: FormArgs,
     /// Only so many requests, the newest; reading ends when they are sure
@@ -54,11 +75,17 @@ pub struct FormArgs {
 
 /// Reads, prints, and ends with 7 if something can't be known.
 pub(super) fn audit(global: &Global, args: &AuditArgs) -> Ended {
+    if let Some(AuditCommand::Diff(args)) = &args.command {
+        return diff::diff(global, args);
+    }
     let form = &args.form;
     if global.json && (form.table || form.timeline || form.csv || form.jsonl) {
         return Err(Problem::usage("--json is one form of output and --table, --timeline, --csv and --jsonl are others"));
     }
-    let query = args.filters.query()?;
+    let mut query = args.filters.query()?;
+    let asked = args.findings.asked(&query)?;
+    // Findings of everything, and not everything besides.
+    query.nothing = args.findings.findings && !query.filters();
     let window = args.time.window(Clock::System)?;
     let (files, not_read) = audit::find(&args.sources.sources)?;
     if files.is_empty() {
@@ -71,32 +98,49 @@ pub(super) fn audit(global: &Global, args: &AuditArgs) -> Ended {
         query: &query,
         window,
         limit: args.limit.and_then(|n| usize::try_from(n).ok()),
-        watch: &(),
+        watch: &asked.detect,
         threads: None,
         progress: &|bytes| bar.set_position(bytes),
     })?;
     bar.finish_and_clear();
+    let mut report = asked.report(std::mem::take(&mut scan.seen));
     let mut originals = std::mem::take(&mut scan.originals);
     let mut rows = Rows { scan: &scan, query: &query, originals: &mut originals };
+    if let Some(report) = report.as_mut().filter(|_| query.filters()) {
+        let mut ids = HashSet::new();
+        for at in 0..rows.requests().len() {
+            ids.insert(rows.row(at)?.audit_id);
+        }
+        findings::only(report, &ids);
+    }
+    let report = report.as_ref();
     let answer = Answer::of(&scan, &query, &not_read);
+    let more = report.map(|report| asked.doubts(report)).unwrap_or_default();
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let printed = if global.json {
-        json::document(&mut out, &mut rows, &answer)
-    } else if form.jsonl {
-        json::lines(&mut out, &mut rows)
-    } else if form.csv {
-        csv::print(&mut out, &mut rows)
-    } else if form.timeline {
-        text::timeline(&mut out, &mut rows, &answer).and_then(|()| text::coverage(&mut out, &answer).map_err(Into::into))
-    } else {
-        text::table(&mut out, &mut rows).and_then(|()| text::coverage(&mut out, &answer).map_err(Into::into))
-    };
+    let printed = (|| {
+        if global.json {
+            return json::document(&mut out, &mut rows, &answer, report, &more);
+        } else if form.jsonl {
+            return json::lines(&mut out, &mut rows, report);
+        } else if form.csv {
+            return csv::print(&mut out, &mut rows);
+        }
+        if let Some(report) = report {
+            findings::print(&mut out, report, &scan)?;
+        }
+        if form.timeline {
+            text::timeline(&mut out, &mut rows, &answer)?;
+        } else if !query.nothing {
+            text::table(&mut out, &mut rows)?;
+        }
+        Ok(text::coverage(&mut out, &answer, &more)?)
+    })();
     printed.and_then(|()| out.flush().map_err(Into::into)).or_else(Gone::forgive)?;
     if (form.jsonl || form.csv) && !global.quiet {
         // A reader that went away wants no more.
-        let _ = text::coverage(&mut std::io::stderr().lock(), &answer);
+        let _ = text::coverage(&mut std::io::stderr().lock(), &answer, &more);
     }
-    Ok(if answer.doubts().is_empty() { exit::DONE } else { exit::UNPROVED })
+    Ok(if answer.doubts().is_empty() && more.is_empty() { exit::DONE } else { exit::UNPROVED })
 }
 
 /// A bar on a terminal; nothing elsewhere.
@@ -142,7 +186,7 @@ impl From<Problem> for Gone {
 
 /// The requests as rows, one at a time: they are read anew from the files.
 struct Rows<'a> {
-    scan: &'a Scan<()>,
+    scan: &'a Found,
     query: &'a Query,
     originals: &'a mut Originals,
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Gone, Rows, shown};
+use super::{Gone, Rows, Seen, shown};
 use crate::audit::{Answer, BLIND_TO, Row, describe};
 use crate::clock::rfc3339;
 use crate::report::escape::escape;
@@ -65,7 +65,7 @@ fn line(out: &mut dyn Write, cells: &[String; 7], widths: &[usize; 7], last: &st
 }
 
 /// Sentences by time; where nobody's events are, it says so.
-pub(super) fn timeline(out: &mut dyn Write, rows: &mut Rows<'_>, answer: &Answer<'_, ()>) -> Result<(), Gone> {
+pub(super) fn timeline(out: &mut dyn Write, rows: &mut Rows<'_>, answer: &Answer<'_, Seen>) -> Result<(), Gone> {
     let mut gaps = answer.gaps.iter().peekable();
     let mut day = String::new();
     let times: Vec<_> = rows.requests().iter().map(crate::audit::Request::received).collect();
@@ -106,10 +106,14 @@ pub(super) fn timeline(out: &mut dyn Write, rows: &mut Rows<'_>, answer: &Answer
 }
 
 /// What the log covers, and what can't be known.
-pub(super) fn coverage(out: &mut dyn Write, answer: &Answer<'_, ()>) -> io::Result<()> {
+pub(super) fn coverage(out: &mut dyn Write, answer: &Answer<'_, Seen>, more: &[String]) -> io::Result<()> {
     let scan = answer.scan;
     let time = |at: Option<time::OffsetDateTime>, none: &str| at.map_or(none.to_owned(), rfc3339);
-    writeln!(out, "{} of {} events match", scan.requests.len(), scan.events())?;
+    if answer.query.nothing {
+        writeln!(out, "{} events were looked at", scan.events())?;
+    } else {
+        writeln!(out, "{} requests match, of {} events", scan.requests.len(), scan.events())?;
+    }
     let window = scan.window;
     writeln!(out, "  asked    {} to {}", time(window.start, "the log's begin"), time(window.until, "its end"))?;
     writeln!(out, "  log      {} to {}", time(scan.coverage.first(), "nothing"), time(scan.coverage.last(), "nothing"))?;
@@ -172,7 +176,8 @@ pub(super) fn coverage(out: &mut dyn Write, answer: &Answer<'_, ()>) -> io::Resu
     if scan.damaged() > NAMED as u64 {
         writeln!(out, "  …        {} damaged lines in all", scan.damaged())?;
     }
-    let doubts = answer.doubts();
+    let mut doubts = answer.doubts();
+    doubts.extend_from_slice(more);
     if !doubts.is_empty() {
         writeln!(out, "\nCan't be known from this log, so the answer may lack something:")?;
         doubts.iter().try_for_each(|doubt| writeln!(out, "  - {}", escape(doubt)))?;
