@@ -84,8 +84,7 @@ impl Thief {
     fn applies(&self, object: &Value) {
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or(&self.namespace);
         let mut command = self.command(&["-n", namespace, "create", "-f", "-"]);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(object.to_string().as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{object}: {}", String::from_utf8_lossy(&output.stderr));

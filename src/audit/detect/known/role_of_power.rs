@@ -3,7 +3,7 @@
 use super::power::rights;
 use crate::audit::detect::look::text;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actor, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct RoleOfPower;
 
@@ -13,7 +13,7 @@ const SPEC: Spec = Spec {
     techniques: "T1098.006",
     severity: Severity::High,
     says: "{who} [wrote|tried to write] a role that gives much, {what}{notes}.",
-    false_positives: "Operators' and add-ons' roles, which often ask for more than they need.",
+    false_positives: "Operators' and add-ons' roles, which often ask for more than they need; in one namespace, by people, told as low.",
     step: "See who is bound to it, and what they did since.",
     on: On::Resources(&[("clusterroles", "", Verbs::WRITE), ("roles", "", Verbs::WRITE)]),
     needs: &[Need::Bodies(&["clusterroles", "roles"])],
@@ -38,6 +38,10 @@ impl Detection for RoleOfPower {
             Some(role) if severity > Severity::Low => {
                 out.hit(look, Severity::High, &format!("{what}, for everybody who is {role}"))
             }
+            // Within one namespace, by people: what the manifests of many releases bring.
+            _ if severity == Severity::Medium && look.resource() == "roles" && look.actor == Actor::Person => {
+                out.hit(look, Severity::Low, &what);
+            }
             _ => out.hit(look, severity, &what),
         }
     }
@@ -48,7 +52,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::audit::detect::plant::{each, line, none};
+    use crate::audit::detect::plant::{Line, each, line, none};
 
     #[test]
     fn roles_as_well_as_cluster_roles() {
@@ -70,16 +74,15 @@ mod tests {
                     role(kind, "create", rule("", "users", "impersonate")),
                 ],
             );
-            each(
-                SPEC.id,
-                Severity::Medium,
-                &[
-                    role(kind, "create", rule("", "secrets", "list")),
-                    role(kind, "create", rule("", "*", "get")).set("/objectRef/name", "all"),
-                    role(kind, "create", rule("", "pods/exec", "create")),
-                    role(kind, "create", rule("", "pods/*", "get")),
-                ][..1],
-            );
+            let medium = [
+                role(kind, "create", rule("", "secrets", "list")),
+                role(kind, "create", rule("", "pods/exec", "create")),
+                role(kind, "create", rule("", "pods/*", "get")),
+                role(kind, "create", rule("apps", "*", "*")),
+            ];
+            let by_account: Vec<Line> = medium.iter().map(|l| l.clone().account("shop", "web")).collect();
+            each(SPEC.id, Severity::Medium, &by_account);
+            each(SPEC.id, if kind == "roles" { Severity::Low } else { Severity::Medium }, &medium);
         }
         let mut one = rule("", "secrets", "get");
         one["resourceNames"] = json!(["tls"]);
@@ -88,7 +91,7 @@ mod tests {
         each(
             SPEC.id,
             Severity::Medium,
-            &[line("patch", "roles.rbac.authorization.k8s.io").ns("a").name("r").body(patch)],
+            &[line("patch", "roles.rbac.authorization.k8s.io").ns("a").name("r").account("a", "b").body(patch)],
         );
         none(
             SPEC.id,
