@@ -5,6 +5,10 @@ use crate::cluster::Problem;
 
 /// What is shipped: a test holds this against the folder.
 const SHIPPED: &[(&str, &str)] = &[
+    ("api-access", include_str!("../../runbooks/drills/api-access.yaml")),
+    ("api-access-returning", include_str!("../../runbooks/drills/api-access-returning.yaml")),
+    ("audit-review", include_str!("../../runbooks/drills/audit-review.yaml")),
+    ("audit-review-gap", include_str!("../../runbooks/drills/audit-review-gap.yaml")),
     ("node-compromise", include_str!("../../runbooks/drills/node-compromise.yaml")),
     ("node-compromise-lost", include_str!("../../runbooks/drills/node-compromise-lost.yaml")),
     ("pod-compromise", include_str!("../../runbooks/drills/pod-compromise.yaml")),

@@ -4,6 +4,7 @@ mod claims;
 mod containment;
 mod evidence;
 mod moved;
+mod rights;
 mod traces;
 
 use std::collections::BTreeMap;
@@ -157,7 +158,8 @@ pub fn milestones(facts: &Facts<'_>) -> Vec<Milestone> {
     };
     let opened = facts.records.first().map(|r| r.time);
     let evidence = facts.artifacts().into_iter().find(|(_, _, _, a)| a.complete);
-    let wanted = |is: Option<bool>| is != Some(false);
+    // A scene about an identity has no suspect that could be cut off.
+    let wanted = |is: Option<bool>| is != Some(false) && !facts.target.name.is_empty();
     let mut all = vec![
         Milestone {
             name: MilestoneName::Acknowledge,
@@ -206,6 +208,7 @@ pub fn checks(facts: &Facts<'_>) -> Vec<Check> {
     let mut all = evidence::evidence(facts);
     all.extend(evidence::order(facts));
     all.extend(containment::containment(facts));
+    all.extend(rights::rights(facts));
     all.extend(traces::footholds(facts));
     all.extend(traces::collateral(facts));
     all.extend(moved::moved(facts));
