@@ -1,6 +1,13 @@
 //! What a step can do. One file an action: its spec, its parameters, `plan` (reads only), `apply` (one operation),
 //! `landed` (for resume) and `undo`. Adding one touches that file and the list in [`all`].
 
+mod access;
+mod access_footholds;
+mod access_identify;
+mod access_review;
+mod access_revoke;
+mod audit_query;
+mod audit_reading;
 mod audit_review;
 mod collector;
 mod collector_remove;
@@ -254,6 +261,11 @@ pub fn all() -> Vec<Entry> {
         entry::<node_drain::NodeDrain>(),
         entry::<node_terminate::NodeTerminate>(),
         entry::<audit_review::AuditReview>(),
+        entry::<audit_query::AuditQuery>(),
+        entry::<access_identify::AccessIdentify>(),
+        entry::<access_revoke::AccessRevoke>(),
+        entry::<access_review::AccessReview>(),
+        entry::<access_footholds::AccessFootholds>(),
         entry::<command::Command>(),
         entry::<credentials_rotate::CredentialsRotate>(),
         entry::<image_provenance::ImageProvenance>(),

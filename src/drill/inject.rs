@@ -42,6 +42,11 @@ pub async fn perform(scene: &Scene, inject: &Inject, target: &str) -> Result<Vec
             scene.apply(&object).await.map_err(about)?;
         }
     }
+    if let Some(text) = &inject.keep {
+        for object in documents(&scene.placed(text))? {
+            super::rights::keep(scene, object).await.map_err(about)?;
+        }
+    }
     if let Some(file) = &inject.file {
         let pod = chosen(scene, &file.pod, target).await?;
         match container(scene, &pod, &file.container)? {
@@ -178,18 +183,15 @@ async fn api_request(
     request: &super::scenario::ApiRequest,
     remarks: &mut Vec<String>,
 ) -> Result<(), Problem> {
-    let (name, groups) = match request.as_user.strip_prefix("serviceaccount:") {
-        Some(account) => (
-            format!("system:serviceaccount:{}:{account}", scene.namespace),
-            vec!["system:serviceaccounts".to_string(), format!("system:serviceaccounts:{}", scene.namespace)],
-        ),
-        None => (request.as_user.clone(), Vec::new()),
-    };
+    let (name, groups) = super::rights::user(&scene.namespace, &request.as_user);
     let groups = if name.starts_with("system:node:") { vec!["system:nodes".into()] } else { groups };
     let path = scene.placed(&request.path);
     let body = if request.body.is_null() { Vec::new() } else { scene.placed(&request.body.to_string()).into_bytes() };
     if let Some(sim) = &scene.sim {
         let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        let acts = Some(&request.acting_as).filter(|a| !a.is_empty());
+        let impersonate = acts.map(|a| ("impersonate-user".to_string(), super::rights::user(&scene.namespace, a).0));
+        let impersonate = impersonate.into_iter().collect();
         let (path, query) = path.split_once('?').unwrap_or((path.as_str(), ""));
         let asked = SimRequest {
             method: request.method.clone(),
@@ -200,12 +202,16 @@ async fn api_request(
             agent: if request.agent.is_empty() { "curl/8.5.0".into() } else { request.agent.clone() },
             body: body.into(),
             user: Some(User::new(&name, &groups)),
+            impersonate,
             source: if request.from.is_empty() { "10.244.0.1".into() } else { request.from.clone() },
             ..SimRequest::default()
         };
         // Whether it is allowed is the scenario's affair: an attacker is refused now and then.
         let _ = sim.with(|world| world.handle(asked));
         return Ok(());
+    }
+    if !request.acting_as.is_empty() {
+        remarks.push(format!("nobody acts as {} on a real cluster: the request is {name}'s own", request.acting_as));
     }
     if !request.from.is_empty() {
         remarks.push(format!("the request does not come from {} on a real cluster", request.from));

@@ -5,6 +5,10 @@ use crate::cluster::Problem;
 
 /// What is shipped: a test holds this against the folder.
 const SHIPPED: &[(&str, &str)] = &[
+    ("api-access", include_str!("../../runbooks/drills/api-access.yaml")),
+    ("api-access-returning", include_str!("../../runbooks/drills/api-access-returning.yaml")),
+    ("audit-review", include_str!("../../runbooks/drills/audit-review.yaml")),
+    ("audit-review-gap", include_str!("../../runbooks/drills/audit-review-gap.yaml")),
     ("exposed-secret", include_str!("../../runbooks/drills/exposed-secret.yaml")),
     ("exposed-secret-immutable", include_str!("../../runbooks/drills/exposed-secret-immutable.yaml")),
     ("node-compromise", include_str!("../../runbooks/drills/node-compromise.yaml")),

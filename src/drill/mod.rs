@@ -10,6 +10,7 @@ mod library;
 pub mod observe;
 pub mod outcome;
 pub mod report;
+pub mod rights;
 pub mod scenario;
 pub mod score;
 pub mod stage;

@@ -157,6 +157,8 @@ pub struct Inject {
     pub request: Option<ApiRequest>,
     /// Manifests are applied.
     pub apply: Option<String>,
+    /// Manifests that a controller of the scene puts back from now on, whenever they are gone or others.
+    pub keep: Option<String>,
     /// A pod is deleted or replaced behind the responder's back: a label selector, or `target`.
     pub kill_pod: Option<String>,
     /// A node changes: `NAME: True|False|Unknown`. Embedded cluster only.
@@ -215,6 +217,9 @@ pub struct ApiRequest {
     /// As whom: `serviceaccount:NAME` of the drill's namespace, or a user's name.
     #[serde(rename = "as")]
     pub as_user: String,
+    /// As whom they ask to act, by impersonation: written in the same way. Embedded cluster only.
+    #[serde(default)]
+    pub acting_as: String,
     /// From which address. On a real cluster it comes from where the drill runs.
     #[serde(default)]
     pub from: String,
@@ -245,7 +250,7 @@ pub struct Expect {
     /// Within which time: `acknowledge`, `first-evidence`, `contain`, `eradicate`.
     pub within: BTreeMap<String, String>,
     /// Which artifacts there must be: `record`, `processes`, `filesystem`, `log`, `audit`, `provenance`, `credentials`,
-    /// `inventory`, `drain`, `consumers`, `holders`.
+    /// `inventory`, `drain`, `consumers`, `holders`, `identity`, `review`, `footholds`.
     pub evidence: Vec<String>,
     /// The suspect must be cut off: a pod by a policy, a node by its cordon; false for a decoy.
     pub contained: Option<bool>,
@@ -253,6 +258,10 @@ pub struct Expect {
     pub eradicated: Option<bool>,
     /// Secrets whose exposed value must be out of use.
     pub rotated: Vec<Rotated>,
+    /// Rights that must be gone in the end.
+    pub denied: Vec<Right>,
+    /// Rights that must be left.
+    pub allowed: Vec<Right>,
     /// What the attacker left behind, and how one sees that it was found.
     pub footholds: Vec<Foothold>,
     /// What must be as it was.
@@ -277,6 +286,24 @@ pub struct Rotated {
     /// Pods by label selector that held the value where it stays until they end: all of them replaced, and ready.
     #[serde(default)]
     pub replaced: Vec<String>,
+}
+
+/// Somebody's right in the drill's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Right {
+    /// `serviceaccount:NAME` of the drill's namespace, or a user's name.
+    pub who: String,
+    /// `get`.
+    pub verb: String,
+    /// `secrets`, `rolebindings.rbac.authorization.k8s.io`.
+    pub resource: String,
+}
+
+impl std::fmt::Display for Right {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} may {} {}", self.who, self.verb, self.resource)
+    }
 }
 
 /// What an attacker left behind.

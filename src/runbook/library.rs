@@ -8,6 +8,8 @@ use crate::cluster::Problem;
 
 /// What is shipped: a test holds this against the folder.
 const SHIPPED: &[(&str, &str)] = &[
+    ("api-access", include_str!("../../runbooks/api-access.yaml")),
+    ("audit-review", include_str!("../../runbooks/audit-review.yaml")),
     ("exposed-secret", include_str!("../../runbooks/exposed-secret.yaml")),
     ("node-compromise", include_str!("../../runbooks/node-compromise.yaml")),
     ("pod-compromise", include_str!("../../runbooks/pod-compromise.yaml")),

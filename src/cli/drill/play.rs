@@ -211,7 +211,7 @@ impl Play<'_> {
         self.judge(&observer, code, began, &beside, &objects, &said, notes, &suspect)
     }
 
-    /// The objects that must be unharmed, as they are now.
+    /// The objects that must be unharmed and the rights that matter, as they are now.
     async fn objects(&self, scene: &Scene) -> Vec<(String, Value)> {
         let mut all = Vec::new();
         let secrets: Vec<String> =
@@ -225,6 +225,10 @@ impl Play<'_> {
                 Err(_) => Value::Null,
             };
             all.push((object.clone(), value));
+        }
+        for right in self.scenario.expect.denied.iter().chain(&self.scenario.expect.allowed) {
+            let value = drill::rights::may(scene, right).await.map_or(Value::Null, Value::Bool);
+            all.push((right.to_string(), value));
         }
         all
     }

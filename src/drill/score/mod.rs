@@ -4,6 +4,7 @@ mod claims;
 mod containment;
 mod evidence;
 mod moved;
+mod rights;
 mod traces;
 
 use std::collections::BTreeMap;
@@ -207,6 +208,7 @@ pub fn checks(facts: &Facts<'_>) -> Vec<Check> {
     let mut all = evidence::evidence(facts);
     all.extend(evidence::order(facts));
     all.extend(containment::containment(facts));
+    all.extend(rights::rights(facts));
     all.extend(traces::footholds(facts));
     all.extend(traces::collateral(facts));
     all.extend(moved::moved(facts));

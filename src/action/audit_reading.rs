@@ -1,0 +1,273 @@
+//! What actions that read the audit log share: the files, the window, one pass, and the slice of original lines.
+
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use time::{Duration, OffsetDateTime};
+
+use super::{Problem, StepPlan};
+use crate::audit::detect::{Detectors, Gathered, Report};
+use crate::audit::event::Origin;
+use crate::audit::{self, Event, NotRead, Query, Request, Scan, Watch, Window};
+use crate::clock;
+use crate::cluster::Cx;
+use crate::event::{Artifact, Label, LeftOut, Method, ObjectRef, Source};
+
+/// Lines whose bodies were left out that are named one by one.
+const MAX_LEFT_OUT: usize = 100;
+
+/// One path or several.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Paths {
+    /// One file or folder.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+pub(super) fn day() -> u64 {
+    86_400
+}
+
+/// The files and the time that are asked about.
+#[derive(Debug, Clone)]
+pub(super) struct Log {
+    pub paths: Vec<PathBuf>,
+    pub window: Window,
+    pub proxies: Vec<IpNet>,
+}
+
+impl Log {
+    /// From parameters; the error says which is wrong.
+    pub fn new(
+        paths: Option<&Paths>,
+        window: u64,
+        until: Option<&str>,
+        proxies: &[String],
+        now: OffsetDateTime,
+    ) -> Result<Log, String> {
+        let until = match until.filter(|t| !t.is_empty()) {
+            None => now,
+            Some(text) => clock::parse(text)
+                .map_err(|e| format!("`until` must be a time as in 2026-11-23T03:12:45Z, not {text:?}: {e}"))?,
+        };
+        if window == 0 || window > 366 * 86_400 {
+            return Err(format!("`window` must be between a second and 366 days, not {window} s"));
+        }
+        let back = Duration::seconds(i64::try_from(window).unwrap_or(i64::MAX));
+        let start = until.checked_sub(back).ok_or("`window` reaches before the year 0")?;
+        let texts = match paths {
+            None => Vec::new(),
+            Some(Paths::One(path)) => vec![path.clone()],
+            Some(Paths::Many(paths)) => paths.clone(),
+        };
+        Ok(Log {
+            paths: texts.into_iter().filter(|p| !p.is_empty()).map(PathBuf::from).collect(),
+            window: Window { start: Some(start), until: Some(until), longest_gap: Duration::seconds(300) },
+            proxies: proxies.iter().map(|text| net("trusted-proxies", text)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// What can be told of the files before they are read; what would stop the step is a blocker.
+    pub fn look(&self, plan: &mut StepPlan) -> String {
+        match audit::find(&self.paths) {
+            Ok((files, left)) => {
+                for left in left {
+                    let text = format!("{} is not read: {}", left.path.display(), left.why);
+                    if left.named { plan.blockers.push(text) } else { plan.warnings.push(text) }
+                }
+                if files.is_empty() {
+                    plan.blockers.push("`audit-log` holds no file to read".into());
+                }
+                let bytes: u64 = files.iter().map(|f| f.size).sum();
+                format!("{} of audit log ({bytes} bytes)", count(files.len() as u64, "file"))
+            }
+            Err(problem) => {
+                let hint = problem.hint.as_deref().map(|h| format!(": {h}")).unwrap_or_default();
+                plan.blockers.push(format!("{problem}{hint}"));
+                "the audit log".into()
+            }
+        }
+    }
+
+    /// One pass. Blocks for as long as the disk takes.
+    pub fn read<W: Watch>(&self, cx: &Cx, query: &Query, watch: &W) -> Result<(Scan<W::Seen>, Vec<NotRead>), Problem> {
+        let (files, left) = audit::find(&self.paths)?;
+        let total = files.iter().map(|f| f.size).sum();
+        let scan = audit::scan(audit::Task {
+            files,
+            query,
+            window: self.window,
+            limit: None,
+            watch,
+            threads: None,
+            progress: &|bytes| (cx.progress)("audit log", bytes, Some(total)),
+        })?;
+        Ok((scan, left))
+    }
+
+    /// What an artifact made out of it is labelled with.
+    pub fn label(&self, object: &ObjectRef, title: &str, media: &str, what: &str, started: OffsetDateTime) -> Label {
+        Label {
+            title: title.into(),
+            media_type: media.into(),
+            source: Source { object: object.clone(), container: None, what: what.into() },
+            method: Method::responder(
+                "file",
+                "audit files on the responder's machine; how they came there was not checked",
+                self.paths.iter().map(|p| p.display().to_string()).collect(),
+            ),
+            started,
+        }
+    }
+}
+
+/// Writes the original lines of a scan's requests, in order; bodies that may hold secret values are left out. `take` is
+/// shown each event before that and says whether it belongs in the slice.
+pub(super) fn slice<S>(
+    cx: &Cx,
+    path: &str,
+    label: Label,
+    scan: &mut Scan<S>,
+    mut take: impl FnMut(&Value, &Request) -> bool,
+) -> Result<Artifact, Problem> {
+    let mut out = cx.store.create(path)?;
+    let (mut left_out, mut bodies, mut truncated) = (Vec::new(), 0u64, None);
+    for request in scan.requests.clone() {
+        let (mut line, event) = scan.originals.value(&request)?;
+        if !take(&event, &request) {
+            continue;
+        }
+        if let Some(without) = audit::slice_line(&event) {
+            line = without;
+            bodies += 1;
+            if left_out.len() < MAX_LEFT_OUT {
+                let file = scan.files[request.origin.file as usize].file.path.display();
+                left_out.push(LeftOut {
+                    path: format!("{file} at byte {}", request.origin.offset),
+                    why: "request and response bodies: they may hold secret values".into(),
+                });
+            }
+        }
+        line.push(b'\n');
+        if truncated.is_none() && out.size() + line.len() as u64 > cx.store.max_bytes {
+            truncated = Some(format!("the slice was cut at the limit of {} bytes", cx.store.max_bytes));
+        }
+        if truncated.is_none() {
+            out.write(&line)?;
+        }
+    }
+    if scan.not_kept > 0 && truncated.is_none() {
+        truncated = Some(format!("more than {} requests", audit::MAX_REQUESTS));
+    }
+    let mut warnings = Vec::new();
+    if bodies > 0 {
+        warnings.push(format!("the bodies of {} were left out: not byte for byte", count(bodies, "line")));
+    }
+    cx.store.finish(out, |path, size, sha256| Artifact {
+        complete: truncated.is_none(),
+        truncated,
+        warnings,
+        left_out,
+        ..Artifact::of(label, cx.clock.now(), path, size, sha256)
+    })
+}
+
+/// Detections over the requests that match, with the nodes' own beside, whose addresses tell where tokens belong.
+pub(super) struct Detecting<'a> {
+    pub detectors: &'a Detectors,
+    pub query: &'a Query,
+    /// Beside the query.
+    pub also: &'a (dyn Fn(&Event<'_>) -> bool + Sync),
+}
+
+/// What one thread saw.
+pub(super) struct Detected {
+    gathered: Gathered,
+    ours: std::collections::HashSet<Origin>,
+}
+
+impl Watch for Detecting<'_> {
+    type Seen = Detected;
+
+    fn begin(&self) -> Detected {
+        Detected { gathered: self.detectors.gather(), ours: std::collections::HashSet::new() }
+    }
+
+    fn look(&self, seen: &mut Detected, event: &Event<'_>) {
+        let ours = self.query.matches(event) && (self.also)(event);
+        if ours && seen.ours.len() < audit::MAX_REQUESTS {
+            seen.ours.insert(event.origin);
+        }
+        if ours || event.user.username.starts_with("system:node:") {
+            self.detectors.map(event, &mut seen.gathered);
+        }
+    }
+}
+
+/// What all threads saw comes to: findings and sessions of the requests that matched.
+pub(super) fn report(detectors: &Detectors, seen: Vec<Detected>) -> Report {
+    let mut all = Detected { gathered: detectors.gather(), ours: std::collections::HashSet::new() };
+    for one in seen {
+        all.gathered.merge(one.gathered);
+        all.ours.extend(one.ours);
+    }
+    let mut report = detectors.reduce(all.gathered);
+    let ours = |event: &audit::detect::EventRef| {
+        all.ours.contains(&Origin { file: event.file, offset: event.offset, len: event.len })
+    };
+    report.findings.retain(|finding| finding.events.iter().any(ours));
+    report.sessions.retain(|session| {
+        !session.user.starts_with("system:node:")
+            || session.addresses.iter().chain(&session.agents).any(|s| ours(&s.first_event) || ours(&s.last_event))
+    });
+    report
+}
+
+/// An address or a range.
+pub(super) fn net(parameter: &str, text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map(|net| net.trunc())
+        .map_err(|_| format!("`{parameter}`: {text:?} is neither an address nor a range like 10.0.0.0/8"))
+}
+
+/// A credential's id without what kind it is. A token itself is refused, and not repeated.
+pub(super) fn session(text: &str) -> Result<String, String> {
+    let bare = text.trim_start_matches("JTI=").trim_start_matches("X509SHA256=").trim_start_matches("SHA256:");
+    if bare.starts_with("eyJ") {
+        return Err("`session` must be a token's id (its `jti`), not the token itself".into());
+    }
+    let hex: String = bare.chars().filter(|c| *c != ':').collect::<String>().to_ascii_lowercase();
+    Ok(if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) { hex } else { bare.to_owned() })
+}
+
+/// `NAMESPACE/NAME`.
+pub(super) fn pair(parameter: &str, text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((namespace.into(), name.into()))
+        }
+        _ => Err(format!("`{parameter}` must be written NAMESPACE/NAME, not {text:?}")),
+    }
+}
+
+/// A user name as the log writes it: `NAMESPACE/NAME` is taken for a service account.
+pub(super) fn username(text: &str) -> String {
+    let dns = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
+    };
+    match text.split_once('/') {
+        Some((namespace, name)) if dns(namespace) && dns(name) => format!("system:serviceaccount:{namespace}:{name}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// `1 line`, `2 lines`.
+pub(super) fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
