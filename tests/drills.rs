@@ -436,6 +436,82 @@ fn on_a_silent_node_a_playbook_made_wrong_scores_less_and_the_fault_is_named() {
     caught("node-compromise", "node-compromise-lost", LOST_MUTANTS, &[]);
 }
 
+const ACCESS_MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "nothing is revoked",
+        change: |steps| without(steps, "revoke"),
+        caught: Some(("containment.denied.1", "true after")),
+    },
+    Mutant {
+        name: "somebody else is revoked",
+        change: |steps| {
+            let i = at(steps, "identify");
+            steps[i]["with"]["subject"] = "carol".into();
+        },
+        caught: Some(("collateral.allowed.1", "carol may create")),
+    },
+    Mutant {
+        name: "what it did is not read",
+        change: |steps| {
+            let i = at(steps, "review");
+            steps[i]["with"].as_mapping_mut().unwrap().remove("audit-log");
+        },
+        caught: Some(("evidence.review", "none was taken")),
+    },
+    Mutant {
+        name: "what it left is not looked up",
+        change: |steps| without(steps, "footholds"),
+        caught: Some(("evidence.footholds", "none was taken")),
+    },
+];
+
+const RETURNING_MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "the account that the alert names is taken at its word",
+        change: |steps| {
+            let i = at(steps, "identify");
+            steps[i]["with"].as_mapping_mut().unwrap().remove("audit-log");
+        },
+        caught: Some(("containment.denied.1", "true after")),
+    },
+    Mutant {
+        name: "the account that the alert names loses its rights",
+        change: |steps| {
+            let i = at(steps, "identify");
+            steps[i]["with"].as_mapping_mut().unwrap().remove("audit-log");
+        },
+        caught: Some(("collateral.1", "")),
+    },
+    Mutant {
+        name: "nothing is revoked",
+        change: |steps| without(steps, "revoke"),
+        caught: Some(("honesty.1", "no step ran access.revoke")),
+    },
+];
+
+#[test]
+fn an_access_playbook_made_wrong_scores_less_and_the_fault_is_named() {
+    caught("api-access", "api-access", ACCESS_MUTANTS, &[]);
+}
+
+#[test]
+fn where_rights_come_back_a_playbook_made_wrong_scores_less_and_the_fault_is_named() {
+    caught("api-access", "api-access-returning", RETURNING_MUTANTS, &[]);
+}
+
+#[test]
+fn an_audit_review_without_the_log_scores_less_and_the_fault_is_named() {
+    let forgets = Mutant {
+        name: "the log is not given",
+        change: |steps| {
+            let i = at(steps, "audit");
+            steps[i]["with"].as_mapping_mut().unwrap().remove("audit-log");
+        },
+        caught: Some(("evidence.audit", "none was taken")),
+    };
+    caught("audit-review", "audit-review", &[forgets], &[]);
+}
+
 fn caught(runbook: &str, drill: &str, mutants: &[Mutant], more: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("runbooks/{runbook}.yaml"));

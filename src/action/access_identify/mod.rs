@@ -132,6 +132,12 @@ impl Action for AccessIdentify {
             plan.warnings.push("no audit log was given: how it came and what it did will not be known".into());
             format!("take {} by its name alone", self.words())
         } else {
+            if let Some(subject) = &asked.subject {
+                plan.warnings.push(format!(
+                    "what follows is planned for {subject}; if the log shows that somebody else acted as it, the rest is \
+                     planned and asked about anew, for them"
+                ));
+            }
             format!("find who {} is, and who else came the same way, in {}", self.words(), asked.log.look(&mut plan))
         };
         let preview = match &asked.subject {

@@ -264,3 +264,80 @@ async fn write(cx: &Cx, request: http::request::Builder, media: &str, body: &Val
         .map_err(|e| Problem::internal(e.to_string()))?;
     Ok(cx.client.request(request).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::action::test_cx;
+    use crate::event::{Risk, Undo};
+
+    fn two() -> Value {
+        json!({"kind": "RoleBinding", "metadata": {"name": "b", "namespace": "shop", "uid": "u", "resourceVersion": "7"},
+               "roleRef": {"kind": "ClusterRole", "name": "edit"},
+               "subjects": [{"kind": "User", "name": "mallory"}, {"kind": "User", "name": "carol"}, {"kind": "User", "name": "mallory"}]})
+    }
+
+    fn op(prior: &Value, after: Value) -> Op {
+        let mut op = Op::change("patch", binding::object(prior), "x", Risk::High, Undo::NotNeeded);
+        op.after = after;
+        op.detail = json!({"what": "binding", "prior": prior});
+        op
+    }
+
+    /// Plays the API server for one object; what was written is kept.
+    fn serve(found: Value) -> (tempfile::TempDir, Cx, Arc<Mutex<Vec<(String, Value)>>>) {
+        let folder = tempfile::tempdir().unwrap();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let keep = written.clone();
+        let cx = test_cx::cx(folder.path(), move |(method, path, body)| {
+            if method == "GET" {
+                return if found.is_null() { test_cx::status(404, "NotFound", "none") } else { (200, found.clone()) };
+            }
+            let body: Value = serde_json::from_slice(body).unwrap();
+            keep.lock().unwrap().push((format!("{method} {path}"), body.clone()));
+            let subjects = body.as_array().and_then(|p| p.last()).map_or(body["subjects"].clone(), |p| p["value"].clone());
+            (200, json!({"metadata": {"uid": "u"}, "subjects": subjects, "roleRef": body["roleRef"]}))
+        });
+        (folder, cx, written)
+    }
+
+    #[tokio::test]
+    async fn only_the_very_subjects_of_the_very_version_are_taken_out() {
+        let (_folder, cx, written) = serve(two());
+        send(&cx, &op(&two(), Value::Null), &two(), &[0, 2], true).await.unwrap();
+        let (request, patch) = written.lock().unwrap().pop().unwrap();
+        assert!(request.ends_with("/namespaces/shop/rolebindings/b?dryRun=All"), "{request}");
+        let paths: Vec<String> =
+            patch.as_array().unwrap().iter().map(|p| format!("{} {}", p["op"], p["path"]).replace('"', "")).collect();
+        assert_eq!(
+            paths,
+            ["test /metadata/uid", "test /metadata/resourceVersion", "test /subjects/2", "remove /subjects/2", "test /subjects/0", "remove /subjects/0"]
+        );
+        send(&cx, &op(&two(), Value::Null), &two(), &[0, 1, 2], false).await.unwrap();
+        let (request, options) = written.lock().unwrap().pop().unwrap();
+        assert!(request.starts_with("DELETE"), "{request}");
+        assert_eq!(options["preconditions"], json!({"uid": "u", "resourceVersion": "7"}));
+    }
+
+    #[tokio::test]
+    async fn undo_gives_the_very_list_back_and_never_writes_over_another_object() {
+        let carol = json!([{"kind": "User", "name": "carol"}]);
+        let undone = op(&two(), json!({"subjects": carol}));
+        let mut now = two();
+        now["subjects"] = carol;
+        let (_folder, cx, written) = serve(now.clone());
+        assert!(put_back(&cx, &undone).await.unwrap().proof.unwrap().is_verified());
+        let (_, patch) = written.lock().unwrap().pop().unwrap();
+        assert_eq!(patch[2]["value"], two()["subjects"]);
+        let (_folder, cx, written) = serve(Value::Null);
+        assert!(put_back(&cx, &undone).await.unwrap().proof.unwrap().is_verified());
+        let (request, made) = written.lock().unwrap().pop().unwrap();
+        assert!(request.starts_with("POST") && made["metadata"].get("uid").is_none(), "{request} {made}");
+        now["metadata"]["uid"] = json!("other");
+        let (_folder, cx, written) = serve(now);
+        assert_eq!(put_back(&cx, &undone).await.unwrap_err().fault, Fault::Refused);
+        assert!(written.lock().unwrap().is_empty());
+    }
+}

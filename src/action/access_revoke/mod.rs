@@ -69,8 +69,10 @@ impl Kind for AccessRevoke {
             deleted, else just that subject is taken out; each by UID, with the object kept for undo. What groups give is shown apart \
             and left, for others live by it. Then the bindings are watched for a while, and access reviews are made with the very \
             user, groups and extras, before and after. What has no revocation in Kubernetes is said with its end: client \
-            certificates, system:masters, tokens for outside audiences, sessions of a cloud, streams that are open.",
-        risk: Risk::Destructive,
+            certificates, system:masters, tokens for outside audiences, sessions of a cloud, streams that are open. Deleting token \
+            Secrets, and with end-pods, end-streams and recreate-account what these name, is destructive: the plan shows it so.",
+        // Of what it does by default; what ends a pod says in the plan that it destroys, and is approved by that.
+        risk: Risk::High,
         undo: "bindings come back as they were, which takes the right to bind their roles; deleted tokens, pods and a deleted \
             account's UID do not come back",
         captures: false,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{AccessRevoke, change};
 use crate::action::StepPlan;
+use crate::action::audit_reading::count;
 use crate::action::access::{Identity, binding, may};
 use crate::cluster::{Cx, Fault, Problem, raw};
 use crate::event::{Guarded, ObjectRef, Op, OpKind, Risk, Undo};
@@ -108,7 +109,7 @@ impl AccessRevoke {
         let (verb, text) = if rest.is_empty() {
             ("delete", format!("delete {object}, which gives {} to {who} alone", binding::role(found)))
         } else {
-            ("patch", format!("take {who} out of {object} ({}); {} others stay", binding::role(found), rest.len()))
+            ("patch", format!("take {who} out of {object} ({}); {} stay", binding::role(found), count(rest.len() as u64, "other subject")))
         };
         let undo = Undo::Automatic("the subjects as they were; it takes the right to bind that role".into());
         let mut op = Op::change(verb, object, text, Risk::High, undo);
@@ -224,7 +225,7 @@ impl AccessRevoke {
     fn remaining(&self, identity: &Identity) -> Vec<Value> {
         let mut all = Vec::new();
         let mut add = |what: &str, until: &str, way: &str| {
-            let text = format!("{what} stays valid {until}: {way}");
+            let text = format!("{what}: valid {until}; {way}");
             all.push(json!({"what": what, "until": until, "way": way, "text": text}));
         };
         if identity.is_master() {
