@@ -204,7 +204,7 @@ fn cautions(target: &Target) -> Vec<String> {
     if pod["spec"]["hostNetwork"] == true {
         all.push(format!(
             "{object} uses its node's network (hostNetwork): NetworkPolicies do not apply to it and isolating it this way has no \
-             effect; treat node {} as compromised: cordon it, move its other pods away, and take it out of service",
+             effect; treat its node as compromised: `quell run node-compromise --set node={}`",
             pod["spec"]["nodeName"].as_str().unwrap_or("-")
         ));
     }
