@@ -108,11 +108,31 @@ pub(crate) fn restorers(binding: &Value) -> Vec<String> {
         all.push(format!("its owner {} {} may put it back: take the subject out there", text("kind"), text("name")));
     }
     let known: [(&str, &str, &str); 8] = [
-        ("labels", "kustomize.toolkit.fluxcd.io/name", "Flux (Kustomization {}) puts it back: suspend it, and change its source"),
-        ("labels", "helm.toolkit.fluxcd.io/name", "Flux (HelmRelease {}) puts it back: suspend it, and change its values"),
-        ("labels", "argocd.argoproj.io/instance", "Argo CD (application {}) puts it back: turn its self-heal off, and change its source"),
-        ("annotations", "argocd.argoproj.io/tracking-id", "Argo CD ({}) puts it back: turn its self-heal off, and change its source"),
-        ("annotations", "meta.helm.sh/release-name", "Helm's next upgrade of release {} puts it back: change its values"),
+        (
+            "labels",
+            "kustomize.toolkit.fluxcd.io/name",
+            "Flux (Kustomization {}) puts it back: suspend it, and change its source",
+        ),
+        (
+            "labels",
+            "helm.toolkit.fluxcd.io/name",
+            "Flux (HelmRelease {}) puts it back: suspend it, and change its values",
+        ),
+        (
+            "labels",
+            "argocd.argoproj.io/instance",
+            "Argo CD (application {}) puts it back: turn its self-heal off, and change its source",
+        ),
+        (
+            "annotations",
+            "argocd.argoproj.io/tracking-id",
+            "Argo CD ({}) puts it back: turn its self-heal off, and change its source",
+        ),
+        (
+            "annotations",
+            "meta.helm.sh/release-name",
+            "Helm's next upgrade of release {} puts it back: change its values",
+        ),
         ("annotations", "config.k8s.io/owning-inventory", "a GitOps inventory ({}) puts it back: change its source"),
         ("annotations", "configmanagement.gke.io/managed", "Config Sync ({}) puts it back: change its source"),
         ("labels", "olm.owner", "the Operator Lifecycle Manager ({}) puts it back"),
@@ -142,7 +162,10 @@ mod tests {
     fn a_subject_is_the_identity_in_every_form_and_a_namesake_is_not() {
         let identity = Identity::named("system:serviceaccount:shop:web", &[]);
         let is = |subject: Value, namespace| way(&subject, namespace, &identity);
-        assert_eq!(is(json!({"kind": "ServiceAccount", "name": "web", "namespace": "shop"}), Some("x")), Some(Way::Itself));
+        assert_eq!(
+            is(json!({"kind": "ServiceAccount", "name": "web", "namespace": "shop"}), Some("x")),
+            Some(Way::Itself)
+        );
         assert_eq!(is(json!({"kind": "ServiceAccount", "name": "web"}), Some("shop")), Some(Way::Itself));
         assert_eq!(is(json!({"kind": "ServiceAccount", "name": "web"}), Some("other")), None);
         assert_eq!(is(json!({"kind": "User", "name": "system:serviceaccount:shop:web"}), None), Some(Way::Itself));

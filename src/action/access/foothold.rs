@@ -148,7 +148,8 @@ impl Foothold {
     fn offer(&mut self) {
         let (resource, namespace, name) = (&self.resource, &self.namespace, &self.name);
         // What a shell might read otherwise stands on no command line.
-        let plain = |t: &str| t.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:_".contains(&b)) && !t.starts_with('-');
+        let plain =
+            |t: &str| t.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:_".contains(&b)) && !t.starts_with('-');
         let usable = name != "*" && [resource, namespace, name].iter().all(|t| plain(t));
         let of = if self.group.is_empty() { resource.clone() } else { format!("{resource}.{}", self.group) };
         let place = if namespace.is_empty() { String::new() } else { format!(" -n {namespace}") };
@@ -184,8 +185,14 @@ mod tests {
     fn what_was_left_is_told_from_what_was_only_tried_or_read() {
         let found = of(&event("create", "rbac.authorization.k8s.io", "rolebindings", "back", 201)).unwrap();
         assert_eq!((found.kind.as_str(), found.step.as_str()), ("rights", "remove"));
-        assert_eq!(found.command.as_deref(), Some("kubectl delete rolebindings.rbac.authorization.k8s.io back -n shop"));
-        assert_eq!(found.path().as_deref(), Some("/apis/rbac.authorization.k8s.io/v1/namespaces/shop/rolebindings/back"));
+        assert_eq!(
+            found.command.as_deref(),
+            Some("kubectl delete rolebindings.rbac.authorization.k8s.io back -n shop")
+        );
+        assert_eq!(
+            found.path().as_deref(),
+            Some("/apis/rbac.authorization.k8s.io/v1/namespaces/shop/rolebindings/back")
+        );
         assert_eq!(of(&event("create", "", "pods", "p", 403)), None);
         assert_eq!(of(&event("get", "", "configmaps", "p", 200)), None);
         let read = of(&event("list", "", "secrets", "", 200)).unwrap();

@@ -106,7 +106,8 @@ impl Action for AccessFootholds {
             all.push(answer?);
         }
         let covered = self.of["covered"] == true;
-        let made = json!({"format": FORMAT, "user": document["user"], "covered": covered, "footholds": all, "list": path});
+        let made =
+            json!({"format": FORMAT, "user": document["user"], "covered": covered, "footholds": all, "list": path});
         let label = Label {
             title: "what it left behind, and whether it is still there".into(),
             media_type: "application/json".into(),

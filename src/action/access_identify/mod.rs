@@ -67,7 +67,10 @@ impl Kind for AccessIdentify {
             ("extra", "what else the authenticator said of it"),
             ("service_account", "namespace and name, if it is one"),
             ("node", "the node's name, if it is a node's credential; else null"),
-            ("credentials", "tokens and certificates by id, with pod, node, addresses, and a token's end where it is known"),
+            (
+                "credentials",
+                "tokens and certificates by id, with pod, node, addresses, and a token's end where it is known",
+            ),
             ("addresses", "where it came from, the most used first"),
             ("agents", "user agents"),
             ("acted_as", "whom it impersonated"),
@@ -214,11 +217,8 @@ fn read(cx: &Cx, asked: &Asked, groups: &[String]) -> Result<Value, Problem> {
     };
     let seed = all.remove(&username).unwrap_or_default();
     // All of its own requests now, and what everybody else shares with those that led here.
-    let query = Query {
-        subjects: vec![username.clone()],
-        trusted_proxies: asked.log.proxies.clone(),
-        ..Query::default()
-    };
+    let query =
+        Query { subjects: vec![username.clone()], trusted_proxies: asked.log.proxies.clone(), ..Query::default() };
     let everybody = ["system:authenticated", "system:unauthenticated"];
     let mut identity = Identity::named(&username, groups);
     let around = Around {
@@ -261,23 +261,29 @@ fn read(cx: &Cx, asked: &Asked, groups: &[String]) -> Result<Value, Problem> {
 }
 
 fn done(document: &Value) -> Result<Done, Problem> {
-    let texts = |key: &str| -> Vec<&str> {
-        document[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
-    };
+    let texts =
+        |key: &str| -> Vec<&str> { document[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect() };
     let identity = Identity::read(&document["identity"]);
     let Some(username) = &identity.username else {
         let all = document["candidates"].as_array().map_or(&[][..], Vec::as_slice);
         if all.is_empty() {
-            return Err(Problem::refused("the audit log holds no request that fits: nobody was found")
-                .hint("widen `window`, or name the files of the time that matters; if you know who it is, give `subject`"));
+            return Err(Problem::refused("the audit log holds no request that fits: nobody was found").hint(
+                "widen `window`, or name the files of the time that matters; if you know who it is, give `subject`",
+            ));
         }
         let names: Vec<String> = all
             .iter()
             .take(10)
             .map(|c| format!("{} ({})", c["user"].as_str().unwrap_or_default(), c["requests"]))
             .collect();
-        let text = format!("{} fit, and none is chosen: {}", count(all.len() as u64, "identity").replace("identitys", "identities"), names.join(", "));
-        return Err(Problem::refused(text).hint("say which with --set subject=USER, and run it once for each that is meant"));
+        let text = format!(
+            "{} fit, and none is chosen: {}",
+            count(all.len() as u64, "identity").replace("identitys", "identities"),
+            names.join(", ")
+        );
+        return Err(
+            Problem::refused(text).hint("say which with --set subject=USER, and run it once for each that is meant")
+        );
     };
     let from: Vec<&str> = identity.addresses.iter().take(5).map(|c| c.value.as_str()).collect();
     let mut detail = format!(

@@ -142,11 +142,7 @@ struct Group {
 fn read(cx: &Cx, log: &Log, username: &str, object: &ObjectRef, slice: &str, review: &str) -> Result<Value, Problem> {
     let started = cx.clock.now();
     let detectors = Detectors::all().trusting(log.proxies.clone());
-    let query = Query {
-        subjects: vec![username.to_owned()],
-        trusted_proxies: log.proxies.clone(),
-        ..Query::default()
-    };
+    let query = Query { subjects: vec![username.to_owned()], trusted_proxies: log.proxies.clone(), ..Query::default() };
     let own = |event: &Event<'_>| event.user.username == username;
     let watch = Detecting { detectors: &detectors, query: &query, also: &own };
     let (mut scan, left) = log.read(cx, &query, &watch)?;
@@ -156,7 +152,8 @@ fn read(cx: &Cx, log: &Log, username: &str, object: &ObjectRef, slice: &str, rev
     let mut candidates: Vec<foothold::Foothold> = Vec::new();
     let mut index = std::collections::HashMap::new();
     let mut beyond = 0u64;
-    let label = log.label(object, "its API calls, as the audit log has them", "application/jsonl", "audit log", started);
+    let label =
+        log.label(object, "its API calls, as the audit log has them", "application/jsonl", "audit log", started);
     let artifact = audit_reading::slice(cx, slice, label, &mut scan, |event, request| {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
         if text("/user/username") != Some(username) {
@@ -223,7 +220,8 @@ fn read(cx: &Cx, log: &Log, username: &str, object: &ObjectRef, slice: &str, rev
         "slice": artifact.path,
         "review": review,
     });
-    let label = log.label(object, "its calls by kind, findings, coverage", "application/json", "access review", started);
+    let label =
+        log.label(object, "its calls by kind, findings, coverage", "application/json", "access review", started);
     cx.store.put_json(review, label, cx.clock, &document, Vec::new())?;
     Ok(document)
 }

@@ -78,7 +78,12 @@ async fn removed(cx: &Cx, op: &Op, identity: &Identity, groups: &[String]) -> Re
 
 fn already(op: &Op) -> Done {
     let text = format!("{} names it no more: nothing was sent", op.object);
-    Done { status: OpStatus::AlreadySo, detail: text.clone(), proof: Some(Proof::Verified(text)), observed: Value::Null }
+    Done {
+        status: OpStatus::AlreadySo,
+        detail: text.clone(),
+        proof: Some(Proof::Verified(text)),
+        observed: Value::Null,
+    }
 }
 
 pub(super) async fn binding_landed(
@@ -125,7 +130,8 @@ pub(super) async fn put_back(cx: &Cx, op: &Op) -> Result<Done, Problem> {
     let target = if now == after {
         before
     } else {
-        let missing: Vec<Value> = before.into_iter().filter(|s| !now.contains(s)).filter(|s| !after.contains(s)).collect();
+        let missing: Vec<Value> =
+            before.into_iter().filter(|s| !now.contains(s)).filter(|s| !after.contains(s)).collect();
         now.into_iter().chain(missing).collect()
     };
     let patch = json!([
@@ -139,7 +145,11 @@ pub(super) async fn put_back(cx: &Cx, op: &Op) -> Result<Done, Problem> {
 }
 
 fn shown(so: bool, text: &str) -> Proof {
-    if so { Proof::Verified(format!("{text}: read back")) } else { Proof::Unproved(format!("{text}, but not as it was")) }
+    if so {
+        Proof::Verified(format!("{text}: read back"))
+    } else {
+        Proof::Unproved(format!("{text}, but not as it was"))
+    }
 }
 
 /// An object as it can be created again: without what the API server gives.
@@ -179,7 +189,8 @@ pub(super) async fn delete(cx: &Cx, op: &Op) -> Result<Done, Problem> {
         Err(problem) => return Err(problem),
     }
     Ok(deleted(cx, op).await?.1.unwrap_or_else(|| {
-        let text = format!("{} is being deleted and still there: what hangs on it is valid until it is gone", op.object);
+        let text =
+            format!("{} is being deleted and still there: what hangs on it is valid until it is gone", op.object);
         Done::applied(text.clone(), Proof::Unproved(text), Value::Null)
     }))
 }
@@ -297,7 +308,8 @@ mod tests {
             }
             let body: Value = serde_json::from_slice(body).unwrap();
             keep.lock().unwrap().push((format!("{method} {path}"), body.clone()));
-            let subjects = body.as_array().and_then(|p| p.last()).map_or(body["subjects"].clone(), |p| p["value"].clone());
+            let subjects =
+                body.as_array().and_then(|p| p.last()).map_or(body["subjects"].clone(), |p| p["value"].clone());
             (200, json!({"metadata": {"uid": "u"}, "subjects": subjects, "roleRef": body["roleRef"]}))
         });
         (folder, cx, written)
@@ -313,7 +325,14 @@ mod tests {
             patch.as_array().unwrap().iter().map(|p| format!("{} {}", p["op"], p["path"]).replace('"', "")).collect();
         assert_eq!(
             paths,
-            ["test /metadata/uid", "test /metadata/resourceVersion", "test /subjects/2", "remove /subjects/2", "test /subjects/0", "remove /subjects/0"]
+            [
+                "test /metadata/uid",
+                "test /metadata/resourceVersion",
+                "test /subjects/2",
+                "remove /subjects/2",
+                "test /subjects/0",
+                "remove /subjects/0"
+            ]
         );
         send(&cx, &op(&two(), Value::Null), &two(), &[0, 1, 2], false).await.unwrap();
         let (request, options) = written.lock().unwrap().pop().unwrap();

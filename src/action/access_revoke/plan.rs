@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{AccessRevoke, change};
 use crate::action::StepPlan;
-use crate::action::audit_reading::count;
 use crate::action::access::{Identity, binding, may};
+use crate::action::audit_reading::count;
 use crate::cluster::{Cx, Fault, Problem, raw};
 use crate::event::{Guarded, ObjectRef, Op, OpKind, Risk, Undo};
 
@@ -109,7 +109,14 @@ impl AccessRevoke {
         let (verb, text) = if rest.is_empty() {
             ("delete", format!("delete {object}, which gives {} to {who} alone", binding::role(found)))
         } else {
-            ("patch", format!("take {who} out of {object} ({}); {} stay", binding::role(found), count(rest.len() as u64, "other subject")))
+            (
+                "patch",
+                format!(
+                    "take {who} out of {object} ({}); {} stay",
+                    binding::role(found),
+                    count(rest.len() as u64, "other subject")
+                ),
+            )
         };
         let undo = Undo::Automatic("the subjects as they were; it takes the right to bind that role".into());
         let mut op = Op::change(verb, object, text, Risk::High, undo);
@@ -175,7 +182,8 @@ impl AccessRevoke {
                                 name: found.metadata.name.clone().unwrap_or_default(),
                                 uid: found.metadata.uid.clone(),
                             };
-                            let why = "its token is not kept and must not come back; make a new Secret for whoever needs one";
+                            let why =
+                                "its token is not kept and must not come back; make a new Secret for whoever needs one";
                             plan.ops.push(delete_op(object, "a token of it without an end", why));
                         }
                     }

@@ -46,15 +46,24 @@ impl AccessRevoke {
         let observed = json!({"allowed_after": after, "came_back": back});
         let mut against = Vec::new();
         for (object, writer) in &back {
-            against.push(format!("{object} names {username} again, written by {writer}: stop that writer, then remove it again"));
+            against.push(format!(
+                "{object} names {username} again, written by {writer}: stop that writer, then remove it again"
+            ));
         }
         if !left.is_empty() {
             let some: Vec<String> = left
                 .iter()
                 .take(NAMED)
-                .map(|(used, why)| format!("{} ({})", may::text(used), if why.is_empty() { "no reason given" } else { why }))
+                .map(|(used, why)| {
+                    format!("{} ({})", may::text(used), if why.is_empty() { "no reason given" } else { why })
+                })
                 .collect();
-            against.push(format!("{username} still may {} of {} telling rights: {}", left.len(), questions.len(), some.join("; ")));
+            against.push(format!(
+                "{username} still may {} of {} telling rights: {}",
+                left.len(),
+                questions.len(),
+                some.join("; ")
+            ));
         }
         let proof = if !against.is_empty() {
             Proof::Refuted(against.join("; "))

@@ -11,7 +11,7 @@ use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
 use crate::audit::detect::Detectors;
 use crate::audit::{Answer, Query, Wanted};
 use crate::cluster::Cx;
-use crate::event::{Op, ObjectRef, Proof, Risk};
+use crate::event::{ObjectRef, Op, Proof, Risk};
 use crate::evidence::segment;
 
 /// The version of the answer's form.
@@ -182,7 +182,8 @@ fn read(cx: &Cx, asked: &Asked, object: &ObjectRef, slice: &str, answer: &str) -
     let (mut scan, left) = asked.log.read(cx, &asked.query, &watch)?;
     let report = audit_reading::report(&detectors, std::mem::take(&mut scan.seen));
     let (mut calls, mut denied, mut users) = (0u64, 0u64, std::collections::BTreeMap::<String, u64>::new());
-    let label = asked.log.label(object, "the requests, as the audit log has them", "application/jsonl", "audit log", started);
+    let label =
+        asked.log.label(object, "the requests, as the audit log has them", "application/jsonl", "audit log", started);
     let artifact = audit_reading::slice(cx, slice, label, &mut scan, |event, _| {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         if asked.namespace.as_deref().is_some_and(|ns| text("/objectRef/namespace") != ns) {
@@ -245,7 +246,8 @@ fn done(document: &Value) -> Done {
         .take(MAX_NAMED)
         .map(|f| json!({"id": f["id"], "severity": f["severity"], "user": f["subject"]["user"], "sentence": f["sentence"]}))
         .collect();
-    let users: Vec<&String> = document["users"].as_object().into_iter().flat_map(|m| m.keys()).take(MAX_NAMED).collect();
+    let users: Vec<&String> =
+        document["users"].as_object().into_iter().flat_map(|m| m.keys()).take(MAX_NAMED).collect();
     let observed = json!({
         "calls": document["calls"], "denied": document["denied"], "users": users, "findings": named,
         "covered": doubts.is_empty(), "doubts": doubts, "slice": document["slice"], "answer": document["answer"],
