@@ -298,7 +298,10 @@ mod tests {
     }
 
     /// Plays the API server for one object; what was written is kept.
-    fn serve(found: Value) -> (tempfile::TempDir, Cx, Arc<Mutex<Vec<(String, Value)>>>) {
+    /// Method and body of what was asked.
+    type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+
+    fn serve(found: Value) -> (tempfile::TempDir, Cx, Asked) {
         let folder = tempfile::tempdir().unwrap();
         let written = Arc::new(Mutex::new(Vec::new()));
         let keep = written.clone();
