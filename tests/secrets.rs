@@ -1,6 +1,6 @@
 //! The exposed-secret playbook as a user runs it: on the embedded cluster, with a real PostgreSQL.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod postgres;
 
