@@ -165,7 +165,7 @@ fn verifier(password: &[u8]) -> String {
 
 #[async_trait]
 impl Provider for Postgres {
-    async fn look(&self, job: &Job<'_>, old: Option<&Values>) -> Result<Outlook, Problem> {
+    async fn look(&self, _job: &Job<'_>, old: Option<&Values>) -> Result<Outlook, Problem> {
         let at = match self.at() {
             Ok(at) => at,
             Err(problem) => {
@@ -231,7 +231,7 @@ impl Provider for Postgres {
         }
         let (client, _) = match self.admin().await {
             Ok(admin) => admin,
-            Err(problem) if job.cx.passes_on(&problem) => return Err(problem),
+            // Not tried again and again while somebody waits for the plan: it is said, and they try again.
             Err(problem) => {
                 let hint = problem.hint.as_deref().map(|h| format!("; {h}")).unwrap_or_default();
                 outlook.blockers.push(format!("{problem}{hint}"));

@@ -16,7 +16,7 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::action::Problem;
-use crate::cluster::Fault;
+use crate::cluster::{Fault, chain};
 
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -93,12 +93,14 @@ impl Server {
                 said.message(),
                 said.code().code()
             ))),
+            // A certificate that does not check will not check later either.
+            None if chain(error).contains("TLS") => NoLogin::Other(
+                Problem::failed(format!("can't reach PostgreSQL at {} in TLS: {}", self.place(), chain(error)))
+                    .hint("give the CA of its certificate as a file, and its name as the certificate has it"),
+            ),
             None => NoLogin::Other(
-                Problem::new(
-                    Fault::Transient,
-                    format!("can't reach PostgreSQL at {}: {}", self.place(), crate::cluster::chain(error)),
-                )
-                .hint("look at host, port and TLS; nothing was changed there"),
+                Problem::new(Fault::Transient, format!("can't reach PostgreSQL at {}: {}", self.place(), chain(error)))
+                    .hint("look at host, port and TLS; nothing was changed there"),
             ),
         }
     }
