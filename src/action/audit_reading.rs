@@ -33,6 +33,59 @@ pub(super) fn day() -> u64 {
     86_400
 }
 
+/// Seconds of silence of every user that count as a gap, unless it is asked otherwise.
+pub(super) fn five_minutes() -> u64 {
+    300
+}
+
+/// The paths of a parameter.
+pub(super) fn files(paths: Option<&Paths>) -> Vec<PathBuf> {
+    let texts = match paths {
+        None => &[][..],
+        Some(Paths::One(path)) => std::slice::from_ref(path),
+        Some(Paths::Many(paths)) => paths,
+    };
+    texts.iter().filter(|p| !p.is_empty()).map(PathBuf::from).collect()
+}
+
+/// The time that is asked about: `seconds` back from `until` (RFC 3339), or from now. The error says which is wrong.
+pub(super) fn window(seconds: u64, until: Option<&str>, gap: u64, now: OffsetDateTime) -> Result<Window, String> {
+    let until = match until.filter(|t| !t.is_empty()) {
+        None => now,
+        Some(text) => clock::parse(text)
+            .map_err(|e| format!("`until` must be a time as in 2026-11-23T03:12:45Z, not {text:?}: {e}"))?,
+    };
+    if seconds == 0 || seconds > 366 * 86_400 {
+        return Err(format!("`window` must be between a second and 366 days, not {seconds} s"));
+    }
+    let duration = |s: u64| Duration::seconds(i64::try_from(s).unwrap_or(i64::MAX));
+    let start = until.checked_sub(duration(seconds)).ok_or("`window` reaches before the year 0")?;
+    Ok(Window { start: Some(start), until: Some(until), longest_gap: duration(gap.clamp(1, 366 * 86_400)) })
+}
+
+/// What can be told of the files before they are read; what would stop the step is a blocker. None when they can't be
+/// found.
+pub(super) fn look(paths: &[PathBuf], plan: &mut StepPlan) -> Option<String> {
+    match audit::find(paths) {
+        Ok((files, left)) => {
+            for left in left {
+                let text = format!("{} is not read: {}", left.path.display(), left.why);
+                if left.named { plan.blockers.push(text) } else { plan.warnings.push(text) }
+            }
+            if files.is_empty() {
+                plan.blockers.push("`audit-log` holds no file to read".into());
+            }
+            let bytes: u64 = files.iter().map(|f| f.size).sum();
+            Some(format!("{} of audit log ({bytes} bytes)", count(files.len() as u64, "file")))
+        }
+        Err(problem) => {
+            let hint = problem.hint.as_deref().map(|h| format!(": {h}")).unwrap_or_default();
+            plan.blockers.push(format!("{problem}{hint}"));
+            None
+        }
+    }
+}
+
 /// The files and the time that are asked about.
 #[derive(Debug, Clone)]
 pub(super) struct Log {
@@ -50,48 +103,16 @@ impl Log {
         proxies: &[String],
         now: OffsetDateTime,
     ) -> Result<Log, String> {
-        let until = match until.filter(|t| !t.is_empty()) {
-            None => now,
-            Some(text) => clock::parse(text)
-                .map_err(|e| format!("`until` must be a time as in 2026-11-23T03:12:45Z, not {text:?}: {e}"))?,
-        };
-        if window == 0 || window > 366 * 86_400 {
-            return Err(format!("`window` must be between a second and 366 days, not {window} s"));
-        }
-        let back = Duration::seconds(i64::try_from(window).unwrap_or(i64::MAX));
-        let start = until.checked_sub(back).ok_or("`window` reaches before the year 0")?;
-        let texts = match paths {
-            None => Vec::new(),
-            Some(Paths::One(path)) => vec![path.clone()],
-            Some(Paths::Many(paths)) => paths.clone(),
-        };
         Ok(Log {
-            paths: texts.into_iter().filter(|p| !p.is_empty()).map(PathBuf::from).collect(),
-            window: Window { start: Some(start), until: Some(until), longest_gap: Duration::seconds(300) },
+            paths: files(paths),
+            window: self::window(window, until, five_minutes(), now)?,
             proxies: proxies.iter().map(|text| net("trusted-proxies", text)).collect::<Result<_, _>>()?,
         })
     }
 
     /// What can be told of the files before they are read; what would stop the step is a blocker.
     pub fn look(&self, plan: &mut StepPlan) -> String {
-        match audit::find(&self.paths) {
-            Ok((files, left)) => {
-                for left in left {
-                    let text = format!("{} is not read: {}", left.path.display(), left.why);
-                    if left.named { plan.blockers.push(text) } else { plan.warnings.push(text) }
-                }
-                if files.is_empty() {
-                    plan.blockers.push("`audit-log` holds no file to read".into());
-                }
-                let bytes: u64 = files.iter().map(|f| f.size).sum();
-                format!("{} of audit log ({bytes} bytes)", count(files.len() as u64, "file"))
-            }
-            Err(problem) => {
-                let hint = problem.hint.as_deref().map(|h| format!(": {h}")).unwrap_or_default();
-                plan.blockers.push(format!("{problem}{hint}"));
-                "the audit log".into()
-            }
-        }
+        look(&self.paths, plan).unwrap_or_else(|| "the audit log".into())
     }
 
     /// One pass. Blocks for as long as the disk takes.

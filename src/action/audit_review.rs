@@ -1,23 +1,19 @@
 //! `audit.review`: what the suspect's service account asked of the API server, from the audit log's own files.
 
-use std::path::PathBuf;
-
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
+use super::audit_reading::{self, Log, Paths, count, day, five_minutes};
 use super::suspect::Suspect;
 use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
 use crate::audit::{self, Query, Scan, Summary, Window};
 use crate::clock;
 use crate::cluster::Cx;
-use crate::event::{Artifact, Label, LeftOut, Method, ObjectRef, Op, Proof, Risk, Source};
+use crate::event::{Artifact, Label, ObjectRef, Op, Proof, Risk};
 use crate::evidence::segment;
-
-/// Lines whose bodies were left out that are named one by one.
-const MAX_LEFT_OUT: usize = 100;
 
 /// Parameters of `audit.review`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -39,24 +35,6 @@ pub struct AuditReview {
     /// Silence of every user for longer than this, in seconds, counts as a gap. Default: 300.
     #[serde(default = "five_minutes")]
     gap: u64,
-}
-
-/// One path or several.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum Paths {
-    /// One file or folder.
-    One(String),
-    /// Several.
-    Many(Vec<String>),
-}
-
-fn day() -> u64 {
-    86_400
-}
-
-fn five_minutes() -> u64 {
-    300
 }
 
 impl Kind for AuditReview {
@@ -93,15 +71,6 @@ impl Kind for AuditReview {
 }
 
 impl AuditReview {
-    fn paths(&self) -> Vec<PathBuf> {
-        let paths = match &self.audit_log {
-            None => Vec::new(),
-            Some(Paths::One(path)) => vec![path.clone()],
-            Some(Paths::Many(paths)) => paths.clone(),
-        };
-        paths.into_iter().filter(|p| !p.is_empty()).map(PathBuf::from).collect()
-    }
-
     /// Namespace and name; the error says what to write.
     fn account(&self, suspect: &Suspect) -> Result<(String, String), String> {
         let good = |part: &str| {
@@ -129,17 +98,7 @@ impl AuditReview {
     }
 
     fn window(&self, now: OffsetDateTime) -> Result<Window, String> {
-        let until = match self.until.as_deref().filter(|t| !t.is_empty()) {
-            None => now,
-            Some(text) => clock::parse(text)
-                .map_err(|e| format!("`until` must be a time as in 2026-11-23T03:12:45Z, not {text:?}: {e}"))?,
-        };
-        if self.window == 0 || self.window > 366 * 86_400 {
-            return Err(format!("`window` must be between a second and 366 days, not {} s", self.window));
-        }
-        let seconds = |s: u64| Duration::seconds(i64::try_from(s).unwrap_or(i64::MAX));
-        let start = until.checked_sub(seconds(self.window)).ok_or("`window` reaches before the year 0")?;
-        Ok(Window { start: Some(start), until: Some(until), longest_gap: seconds(self.gap.clamp(1, 366 * 86_400)) })
+        audit_reading::window(self.window, self.until.as_deref(), self.gap, now)
     }
 }
 
@@ -158,7 +117,7 @@ impl Action for AuditReview {
         if let Err(blocker) = self.window(cx.clock.now()) {
             plan.blockers.push(blocker);
         }
-        let paths = self.paths();
+        let paths = audit_reading::files(self.audit_log.as_ref());
         let object = ObjectRef {
             api_version: "v1".into(),
             kind: "ServiceAccount".into(),
@@ -170,29 +129,13 @@ impl Action for AuditReview {
             plan.warnings.push("no audit log was given: what this account did will not be known".into());
             "say that its API calls are not known: no audit log was given".to_owned()
         } else {
-            match audit::find(&paths) {
-                Ok((files, left)) => {
-                    for left in left {
-                        let text = format!("{} is not read: {}", left.path.display(), left.why);
-                        if left.named { plan.blockers.push(text) } else { plan.warnings.push(text) }
-                    }
-                    if files.is_empty() {
-                        plan.blockers.push("`audit-log` holds no file to read".into());
-                    }
-                    let bytes: u64 = files.iter().map(|f| f.size).sum();
-                    format!(
-                        "look for its API calls of {} before {} in {} of audit log ({} bytes)",
-                        span(self.window),
-                        self.until.as_deref().unwrap_or("now"),
-                        count(files.len() as u64, "file"),
-                        bytes
-                    )
-                }
-                Err(problem) => {
-                    let hint = problem.hint.as_deref().map(|h| format!(": {h}")).unwrap_or_default();
-                    plan.blockers.push(format!("{problem}{hint}"));
-                    "look for its API calls in the audit log".to_owned()
-                }
+            match audit_reading::look(&paths, &mut plan) {
+                Some(files) => format!(
+                    "look for its API calls of {} before {} in {files}",
+                    span(self.window),
+                    self.until.as_deref().unwrap_or("now"),
+                ),
+                None => "look for its API calls in the audit log".to_owned(),
             }
         };
         plan.outputs = json!({ "service_account": format!("system:serviceaccount:{namespace}:{name}") });
@@ -212,7 +155,7 @@ impl Action for AuditReview {
             pod_uids: suspect.pod.uid.clone().into_iter().collect(),
             ..Query::default()
         };
-        let paths = self.paths();
+        let paths = audit_reading::files(self.audit_log.as_ref());
         if paths.is_empty() {
             let why = format!("no audit log was given: what {namespace}/{name} did is not known");
             let observed = json!({ "calls": null, "covered": false, "slice": null, "summary": null });
@@ -228,7 +171,8 @@ impl Action for AuditReview {
             return Ok(done(&document));
         }
         let window = self.window(cx.clock.now()).map_err(Problem::usage)?;
-        let task = Task { identity, query, window, paths, object: op.object.clone(), at, cx: cx.clone() };
+        let log = Log { paths, window, proxies: Vec::new() };
+        let task = Task { identity, query, log, object: op.object.clone(), at, cx: cx.clone() };
         // Reading a log takes a processor for as long as the disk gives: not on the runtime's own threads.
         let document = tokio::task::spawn_blocking(move || task.run())
             .await
@@ -251,8 +195,7 @@ struct Identity {
 struct Task {
     identity: Identity,
     query: Query,
-    window: Window,
-    paths: Vec<PathBuf>,
+    log: Log,
     object: ObjectRef,
     at: String,
     cx: Cx,
@@ -261,18 +204,8 @@ struct Task {
 impl Task {
     fn run(&self) -> Result<Value, Problem> {
         let started = self.cx.clock.now();
-        let (files, left) = audit::find(&self.paths)?;
-        let total = files.iter().map(|f| f.size).sum();
-        let mut review = audit::scan(audit::Task {
-            files,
-            query: &self.query,
-            window: self.window,
-            limit: None,
-            watch: &(),
-            threads: None,
-            progress: &|bytes| (self.cx.progress)("audit log", bytes, Some(total)),
-        })?;
-        let gaps = review.coverage.gaps(self.window.longest_gap);
+        let (mut review, left) = self.log.read(&self.cx, &self.query, &())?;
+        let gaps = review.coverage.gaps(self.log.window.longest_gap);
         let mut summary = Summary::default();
         let slice = self.slice(&mut review, &mut summary, started)?;
         let not_read: Vec<_> = left.iter().filter(|l| l.may_hold_events).collect();
@@ -307,7 +240,7 @@ impl Task {
         let document = json!({
             "account": self.identity.username,
             "pod_uid": self.identity.pod_uid,
-            "window": { "from": time(self.window.start), "to": time(self.window.until) },
+            "window": { "from": time(self.log.window.start), "to": time(self.log.window.until) },
             "calls": calls,
             "denied": denied,
             "from_pod": summary.from_suspect_pod(),
@@ -316,7 +249,7 @@ impl Task {
             "coverage": {
                 "first_event": time(review.coverage.first()),
                 "last_event": time(review.coverage.last()),
-                "longest_silence_seconds": self.window.longest_gap.whole_seconds(),
+                "longest_silence_seconds": self.log.window.longest_gap.whole_seconds(),
                 "gaps": gaps.iter().map(|gap| json!({
                     "from": clock::rfc3339(gap.from),
                     "to": clock::rfc3339(gap.to),
@@ -372,60 +305,17 @@ impl Task {
         summary: &mut Summary,
         started: OffsetDateTime,
     ) -> Result<Artifact, Problem> {
-        let mut out = self.cx.store.create(&format!("{}/audit.slice.jsonl", self.at))?;
-        let (mut left_out, mut bodies, mut truncated) = (Vec::new(), 0u64, None);
-        for request in std::mem::take(&mut review.requests) {
-            let (mut line, event) = review.originals.value(&request)?;
-            summary.add(&event, request.open, &self.identity.username, self.identity.pod_uid.as_deref());
-            if let Some(without) = audit::slice_line(&event) {
-                line = without;
-                bodies += 1;
-                if left_out.len() < MAX_LEFT_OUT {
-                    let file = review.files[request.origin.file as usize].file.path.display();
-                    left_out.push(LeftOut {
-                        path: format!("{file} at byte {}", request.origin.offset),
-                        why: "request and response bodies: they may hold secret values".into(),
-                    });
-                }
-            }
-            line.push(b'\n');
-            if truncated.is_none() && out.size() + line.len() as u64 > self.cx.store.max_bytes {
-                truncated = Some(format!("the slice was cut at the limit of {} bytes", self.cx.store.max_bytes));
-            }
-            if truncated.is_none() {
-                out.write(&line)?;
-            }
-        }
-        if review.not_kept > 0 && truncated.is_none() {
-            truncated = Some(format!("more than {} requests", audit::MAX_REQUESTS));
-        }
-        let mut warnings = Vec::new();
-        if bodies > 0 {
-            warnings.push(format!("the bodies of {} were left out: not byte for byte", count(bodies, "line")));
-        }
         let label =
             self.label("the account's API calls, as the audit log has them", "application/jsonl", "audit log", started);
-        self.cx.store.finish(out, |path, size, sha256| Artifact {
-            complete: truncated.is_none(),
-            truncated,
-            warnings,
-            left_out,
-            ..Artifact::of(label, self.cx.clock.now(), path, size, sha256)
+        let (username, pod_uid) = (&self.identity.username, self.identity.pod_uid.as_deref());
+        audit_reading::slice(&self.cx, &format!("{}/audit.slice.jsonl", self.at), label, review, |event, request| {
+            summary.add(event, request.open, username, pod_uid);
+            true
         })
     }
 
     fn label(&self, title: &str, media_type: &str, what: &str, started: OffsetDateTime) -> Label {
-        Label {
-            title: title.into(),
-            media_type: media_type.into(),
-            source: Source { object: self.object.clone(), container: None, what: what.into() },
-            method: Method::responder(
-                "file",
-                "audit files on the responder's machine; how they came there was not checked",
-                self.paths.iter().map(|p| p.display().to_string()).collect(),
-            ),
-            started,
-        }
+        self.log.label(&self.object, title, media_type, what, started)
     }
 }
 
@@ -472,10 +362,6 @@ fn levels(review: &Scan<()>) -> Value {
         ((*name).to_owned(), count)
     });
     counts.filter(|(_, count)| *count > 0).map(|(name, count)| (name, Value::from(count))).collect()
-}
-
-fn count(n: u64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn span(seconds: u64) -> String {

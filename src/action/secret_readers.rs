@@ -9,15 +9,16 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
+use super::audit_reading::{self, Log, day, five_minutes};
 use super::secret_consumers::workloads::not_read;
 use super::secret_of::Of;
 use super::{Action, Conclusion, Done, Kind, Problem, Rule, Scope, Spec, StepPlan};
-use crate::audit::{self, Answer, LogFile, NotRead, Query, Wanted, Window};
+use crate::audit::{self, Answer, Query, Wanted};
 use crate::clock;
 use crate::cluster::{Cx, raw};
-use crate::event::{Artifact, Label, Method, Op, Proof, Risk, Source};
+use crate::event::{Artifact, Op, Proof, Risk};
 use crate::evidence::segment;
 
 /// What carries the value to whoever asked: the answer to a write has the whole object.
@@ -40,14 +41,6 @@ pub struct SecretReaders {
     /// Silence of every user for longer than this, in seconds, counts as a gap. Default: 300.
     #[serde(default = "five_minutes")]
     gap: u64,
-}
-
-fn day() -> u64 {
-    86_400
-}
-
-fn five_minutes() -> u64 {
-    300
 }
 
 impl Kind for SecretReaders {
@@ -165,22 +158,15 @@ struct Pass {
     doubts: Vec<String>,
 }
 
-fn pass(
-    files: Vec<LogFile>,
-    left: &[NotRead],
-    secret: Wanted,
-    window: Window,
-    told: &(dyn Fn(u64) + Sync),
-) -> Result<Pass, Problem> {
+fn pass(cx: &Cx, log: &Log, secret: Wanted) -> Result<Pass, Problem> {
     let query = Query { objects: vec![secret], verbs: READS.map(String::from).into(), ..Query::default() };
-    let (watch, limit, threads) = (&(), None, None);
-    let mut scan = audit::scan(audit::Task { files, query: &query, window, limit, watch, threads, progress: told })?;
+    let (mut scan, left) = log.read(cx, &query, &())?;
     let mut pass = Pass {
         readers: BTreeMap::new(),
         slice: Vec::new(),
         beyond: 0,
         events: scan.events(),
-        doubts: Answer::of(&scan, &query, left).doubts(),
+        doubts: Answer::of(&scan, &query, &left).doubts(),
     };
     for request in std::mem::take(&mut scan.requests) {
         let (who, verb, denied) = scan.originals.event(&request, |event| {
@@ -277,31 +263,15 @@ impl Action for SecretReaders {
         }
         let started = cx.clock.now();
         let inside = Inside::of(cx).await?;
-        let until = started;
-        let start = until - Duration::seconds(i64::try_from(self.window).unwrap_or(86_400));
-        let (files, left) = audit::find(&paths)?;
-        let total: u64 = files.iter().map(|f| f.size).sum();
+        let window = audit_reading::window(self.window, None, self.gap, started).map_err(Problem::usage)?;
+        let log = Log { paths, window, proxies: Vec::new() };
         let secret = Wanted::secret(&of.secret.namespace, &of.secret.name);
-        let seconds = |s: u64| Duration::seconds(i64::try_from(s.clamp(1, 366 * 86_400)).unwrap_or(300));
-        let window = Window { start: Some(start), until: Some(until), longest_gap: seconds(self.gap) };
-        let progress = cx.progress.clone();
-        let result = tokio::task::spawn_blocking(move || {
-            pass(files, &left, secret, window, &|bytes| progress("audit log", bytes, Some(total)))
-        })
-        .await
-        .map_err(|e| Problem::internal(format!("the audit log's reading ended early: {e}")))??;
+        let (task, reading) = (log.clone(), cx.clone());
+        let result = tokio::task::spawn_blocking(move || pass(&reading, &task, secret))
+            .await
+            .map_err(|e| Problem::internal(format!("the audit log's reading ended early: {e}")))??;
 
-        let label = |title: &str, media: &str, what: &str| Label {
-            title: title.into(),
-            media_type: media.into(),
-            source: Source { object: op.object.clone(), container: None, what: what.into() },
-            method: Method::responder(
-                "file",
-                "audit files on the responder's machine; how they came there was not checked",
-                paths.iter().map(|p| p.display().to_string()).collect(),
-            ),
-            started,
-        };
+        let label = |title: &str, media: &str, what: &str| log.label(&op.object, title, media, what, started);
         let mut out = cx.store.create(&slice_path)?;
         let mut truncated = None;
         for line in &result.slice {
@@ -354,7 +324,7 @@ impl Action for SecretReaders {
             .collect();
         let document = json!({
             "secret": format!("{}/{}", of.secret.namespace, of.secret.name),
-            "window": { "from": clock::rfc3339(start), "to": clock::rfc3339(until) },
+            "window": { "from": log.window.start.map(clock::rfc3339), "to": log.window.until.map(clock::rfc3339) },
             "readers": readers,
             "events": result.events,
             "doubts": doubts,
