@@ -5,9 +5,20 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::Value;
 
-use super::Problem;
+use super::{Problem, Rule, Scope};
 use crate::cluster::{Fault, raw};
 use crate::event::ObjectRef;
+
+/// A right in the whole cluster, as nodes need it.
+pub(super) const fn cluster(
+    group: &'static str,
+    resource: &'static str,
+    verbs: &'static [&'static str],
+    why: &'static str,
+    optional: bool,
+) -> Rule {
+    Rule { group, resource, verbs, scope: Scope::Cluster, why, optional }
+}
 
 /// Finds the one node of that name, as the server has it; with `uid`, only that one.
 ///

@@ -12,13 +12,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::Problem;
 use crate::cluster::Cx;
-use crate::evidence::{hex, segment};
+use crate::evidence::sealed::keyed_digest;
+use crate::evidence::segment;
 
 /// Half encrypts, half is the digests' key.
 const KEY: usize = 64;
@@ -182,7 +182,7 @@ impl Vault {
     /// HMAC-SHA256 of a value under this incident's own key, hex: equal values have equal digests, within one incident
     /// only, and a digest tells nothing to whoever lacks the key.
     pub fn digest(&self, value: &[u8]) -> String {
-        hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.key[KEY / 2..]), value).as_ref())
+        keyed_digest(&self.key[KEY / 2..], value)
     }
 
     /// The digest of all of a Secret's data.

@@ -75,6 +75,12 @@ impl Recipients {
     }
 }
 
+/// HMAC-SHA256, lower-case hex: equal values have equal digests under one key, and a digest tells nothing to whoever
+/// lacks it.
+pub fn keyed_digest(key: &[u8], value: &[u8]) -> String {
+    hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), value).as_ref())
+}
+
 /// The key of one incident's digests.
 pub struct DigestKey(Zeroizing<Vec<u8>>);
 
@@ -113,8 +119,7 @@ impl DigestKey {
 
     /// `hmac-sha256:…`: the same for the same value in this incident, telling nothing of it to whoever lacks the key.
     pub fn digest(&self, value: &[u8]) -> String {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
-        format!("hmac-sha256:{}", hex(hmac::sign(&key, value).as_ref()))
+        format!("hmac-sha256:{}", keyed_digest(&self.0, value))
     }
 
     /// The key itself, to be sealed.

@@ -3,6 +3,7 @@
 
 pub mod ask;
 pub mod beside;
+pub mod framed;
 pub mod node;
 pub mod survey;
 

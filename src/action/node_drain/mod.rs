@@ -19,7 +19,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::{Action, Conclusion, Done, Kind, NODE_LEASE, Rule, Scope, Spec, StepPlan};
+use super::node::cluster;
+use super::{Action, Conclusion, Done, Kind, NODE_LEASE, Spec, StepPlan};
 use crate::cluster::{Cx, Problem};
 use crate::event::{Landed, Op, OpStatus, Risk, StepStatus};
 use sight::Sight;
@@ -109,16 +110,6 @@ fn minute() -> u64 {
 
 fn yes() -> bool {
     true
-}
-
-const fn cluster(
-    group: &'static str,
-    resource: &'static str,
-    verbs: &'static [&'static str],
-    why: &'static str,
-    optional: bool,
-) -> Rule {
-    Rule { group, resource, verbs, scope: Scope::Cluster, why, optional }
 }
 
 impl Kind for NodeDrain {

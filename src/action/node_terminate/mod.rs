@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::node::cluster;
 use super::node_inventory::own;
 use super::{Action, Conclusion, Done, Kind, NODE_LEASE, Rule, Scope, Spec, StepPlan, node};
 use crate::cluster::{Cx, Fault, Problem, raw};
@@ -72,16 +73,6 @@ fn ten_minutes() -> u64 {
 
 fn ten() -> u64 {
     10
-}
-
-const fn cluster(
-    group: &'static str,
-    resource: &'static str,
-    verbs: &'static [&'static str],
-    why: &'static str,
-    optional: bool,
-) -> Rule {
-    Rule { group, resource, verbs, scope: Scope::Cluster, why, optional }
 }
 
 impl Kind for NodeTerminate {

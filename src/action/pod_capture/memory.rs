@@ -4,18 +4,18 @@
 
 use std::io::Write;
 
-use age::stream::StreamWriter;
 use http::Request;
 use serde_json::{Value, json};
 
 use super::landing::{Lines, source};
 use super::receive::method;
 use super::{PodCapture, subject, text, usable};
+use crate::action::collector::framed::Framed;
 use crate::action::{Done, StepPlan};
 use crate::cluster::access::{self, Question};
-use crate::cluster::exec::{self, Listener};
+use crate::cluster::exec;
 use crate::cluster::{Cx, Fault, Problem};
-use crate::collector::wire::{self, Hello, Item, Trailer};
+use crate::collector::wire::Item;
 use crate::event::{Artifact, Label, Method, Op, OpStatus, Proof, Risk, Undo};
 use crate::evidence::sealed::Recipients;
 use crate::evidence::segment;
@@ -130,23 +130,32 @@ pub(super) async fn take(with: &PodCapture, cx: &Cx, op: &Op) -> Result<Done, Pr
     let started = cx.clock.now();
     let argv: Vec<String> = ["/quell-collector", "file", "--root"].map(String::from).into();
     let argv = [argv, vec![format!("/host{folder}"), "--name".into(), name.clone()]].concat();
-    let mut copy = Copy {
-        sealing: Some(recipients.wrap(Lines(cx.store.create(&path)?))?),
-        reader: wire::Reader::new(),
-        hello: None,
-        trailer: None,
-        acknowledge: false,
-        cx,
-        label: format!("{} memory", text(op, "container")),
-        shown: 0,
-    };
-    let ended = exec::exec(&cx.client, handle.place(), &argv, with.limits(), &mut copy).await;
-    let (Some(trailer), Some(sealing)) = (copy.trailer.take(), copy.sealing.take()) else {
+    let mut sealing = recipients.wrap(Lines(cx.store.create(&path)?))?;
+    let (mut hello, mut size, mut shown) = (None, 0, 0);
+    let label = format!("{} memory", text(op, "container"));
+    let mut stream = Framed::new(|item| {
+        match item {
+            Item::Data(more) => {
+                let broken = |e| Problem::new(Fault::Transient, format!("can't seal: {e}"));
+                sealing.write_all(more).map_err(broken)?;
+                size += more.len() as u64;
+            }
+            Item::Hello(said) => hello = Some(said),
+            Item::Note(_) | Item::Trailer(_) => {}
+        }
+        if size - shown >= 1 << 20 {
+            shown = size;
+            (cx.progress)(&label, shown, None);
+        }
+        Ok(())
+    });
+    let ended = exec::exec(&cx.client, handle.place(), &argv, with.limits(), &mut stream).await;
+    let Some(trailer) = stream.trailer.take() else {
         let why = ended.map_or_else(|problem| problem.message, |ended| format!("the copy was cut: {ended}"));
         return with.again(op, why.clone(), unproved(op, &why));
     };
     let Lines(writer) = sealing.finish().map_err(|e| Problem::failed(format!("can't seal: {e}")))?;
-    let mut how = method(argv, &handle, copy.hello.as_ref());
+    let mut how = method(argv, &handle, hello.as_ref());
     how.rung = "checkpoint".into();
     how.reason = format!(
         "the kubelet's checkpoint, copied from node {}, sealed with age on the way for {}; {folder}/{name} stays there",
@@ -173,49 +182,6 @@ pub(super) async fn take(with: &PodCapture, cx: &Cx, op: &Op) -> Result<Done, Pr
 
 fn unproved(op: &Op, why: &str) -> Done {
     Done::told(Proof::Unproved(format!("the {}: {why}", subject(op))), Value::Null)
-}
-
-/// One stream on its way through the seal.
-struct Copy<'a> {
-    sealing: Option<StreamWriter<Lines>>,
-    reader: wire::Reader,
-    hello: Option<Hello>,
-    trailer: Option<Trailer>,
-    acknowledge: bool,
-    cx: &'a Cx,
-    label: String,
-    shown: u64,
-}
-
-impl Listener for Copy<'_> {
-    fn stdout(&mut self, bytes: &[u8]) -> Result<(), Problem> {
-        let Copy { sealing, reader, hello, trailer, acknowledge, .. } = self;
-        let taken = reader.push(bytes, &mut |item| {
-            match item {
-                Item::Data(more) => match sealing {
-                    Some(to) => to.write_all(more).map_err(|e| format!("can't seal: {e}"))?,
-                    None => return Err("it was sealed already".into()),
-                },
-                Item::Hello(said) => *hello = Some(said),
-                Item::Note(_) => {}
-                Item::Trailer(end) => {
-                    *trailer = Some(end);
-                    *acknowledge = true;
-                }
-            }
-            Ok(())
-        });
-        taken.map_err(|why: String| Problem::new(Fault::Transient, why))?;
-        if self.reader.size() - self.shown >= 1 << 20 {
-            self.shown = self.reader.size();
-            (self.cx.progress)(&self.label, self.shown, None);
-        }
-        Ok(())
-    }
-
-    fn reply(&mut self) -> Option<&'static [u8]> {
-        std::mem::take(&mut self.acknowledge).then_some(wire::ACKNOWLEDGED)
-    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use super::landing::{Facts, Landing, Paths, earlier, told};
 use super::{PodCapture, text};
 use crate::action::Done;
 use crate::action::collector::Handle;
-use crate::cluster::exec::{self, Ended, Listener};
+use crate::action::collector::framed::Framed;
+use crate::cluster::exec::{self, Ended};
 use crate::cluster::{Cx, Fault, Problem};
-use crate::collector::wire::{self, Hello, Item, Note, Trailer};
+use crate::collector::wire::{Hello, Item, Note};
 use crate::event::{Method, Op, Proof, Trust};
 
 /// Takes one artifact by quell's collector, on the node or beside the container.
@@ -22,11 +23,20 @@ pub(super) async fn from_collector(
         return Ok(done);
     }
     let argv = argv_of(cx, op, handle, container_id);
-    let mut stream =
-        Stream { cx, landing: Landing::new(cx, op, paths)?, reader: wire::Reader::new(), seen: Seen::default() };
+    let (mut landing, mut hello) = (Landing::new(cx, op, paths)?, None);
+    let mut stream = Framed::new(|item| {
+        match item {
+            Item::Data(data) => landing.data(cx, data)?,
+            Item::Hello(said) => hello = Some(said),
+            Item::Note(Note::LeftOut { path, why }) => landing.notes().leave_out(&path, &why),
+            Item::Note(Note::Warning { text } | Note::Info { text }) => landing.notes().warn(&text),
+            Item::Trailer(_) => {}
+        }
+        Ok(())
+    });
     let ended = exec::exec(&cx.client, handle.place(), &argv, with.limits(), &mut stream).await;
-    let Stream { landing, seen, .. } = stream;
-    let cut = match (&seen.trailer, &ended) {
+    let trailer = stream.trailer.take();
+    let cut = match (&trailer, &ended) {
         // The reader compared it with what arrived: what happened to the connection after that does not matter.
         (Some(_), _) => None,
         (None, Ok(ended)) => {
@@ -40,7 +50,7 @@ pub(super) async fn from_collector(
         return refused(op, problem);
     }
     if landing.size() == 0
-        && seen.trailer.is_none()
+        && trailer.is_none()
         && let Ok(Ended { end: exec::End::Failure { .. }, .. }) = &ended
     {
         // It ran and says why it can't: again would be the same.
@@ -52,11 +62,11 @@ pub(super) async fn from_collector(
         return with.without_collector(cx, op, &why).await;
     }
     let over = landing.over();
-    let trailer = seen.trailer.as_ref();
+    let trailer = trailer.as_ref();
     // A limit that the collector itself met: whole as a stream, but not all there is.
     let limited = trailer.filter(|t| !t.complete).map(|t| t.truncated.clone().unwrap_or_else(|| "not complete".into()));
     let facts = Facts {
-        method: method(argv, handle, seen.hello.as_ref()),
+        method: method(argv, handle, hello.as_ref()),
         size_source: trailer.map(|t| t.size),
         sha256_source: trailer.map(|t| t.sha256.clone()),
         cut: cut.clone().or(limited),
@@ -144,59 +154,4 @@ pub(super) fn refused(op: &Op, problem: &Problem) -> Result<Done, Problem> {
     // The other captures may still be possible: this one is said to be missing, and the step goes on.
     let text = format!("the {} can't be taken: {problem}", super::subject(op));
     Ok(Done::told(Proof::Unproved(text), serde_json::Value::Null))
-}
-
-/// One stream of frames on its way to disk.
-struct Stream<'a> {
-    cx: &'a Cx,
-    landing: Landing,
-    reader: wire::Reader,
-    seen: Seen,
-}
-
-impl Listener for Stream<'_> {
-    fn stdout(&mut self, bytes: &[u8]) -> Result<(), Problem> {
-        let Stream { cx, landing, reader, seen } = self;
-        let taken = reader.push(bytes, &mut |item| {
-            match item {
-                Item::Data(data) => landing.data(cx, data)?,
-                Item::Hello(hello) => seen.hello = Some(hello),
-                Item::Note(Note::LeftOut { path, why }) => landing.notes().leave_out(&path, &why),
-                Item::Note(Note::Warning { text } | Note::Info { text }) => landing.notes().warn(&text),
-                Item::Trailer(trailer) => {
-                    seen.trailer = Some(trailer);
-                    seen.acknowledge = true;
-                }
-            }
-            Ok::<(), Stop>(())
-        });
-        taken.map_err(|Stop(problem)| problem)
-    }
-
-    fn reply(&mut self) -> Option<&'static [u8]> {
-        std::mem::take(&mut self.seen.acknowledge).then_some(wire::ACKNOWLEDGED)
-    }
-}
-
-/// What the frames said.
-#[derive(Default)]
-struct Seen {
-    hello: Option<Hello>,
-    trailer: Option<Trailer>,
-    acknowledge: bool,
-}
-
-/// Carries a problem through the reader: what it finds wrong with the stream is worth another try.
-struct Stop(Problem);
-
-impl From<String> for Stop {
-    fn from(text: String) -> Stop {
-        Stop(Problem::new(Fault::Transient, text))
-    }
-}
-
-impl From<Problem> for Stop {
-    fn from(problem: Problem) -> Stop {
-        Stop(problem)
-    }
 }

@@ -12,10 +12,11 @@ use super::receive::{argv_of, method, refused};
 use super::{PodCapture, subject, text};
 use crate::action::Done;
 use crate::action::collector::Handle;
-use crate::cluster::exec::{self, Listener};
+use crate::action::collector::framed::Framed;
+use crate::cluster::exec;
 use crate::cluster::{Cx, Fault, Problem};
 use crate::collector::processes::environ::Environments;
-use crate::collector::wire::{self, Hello, Item, Note, Trailer};
+use crate::collector::wire::{Hello, Item, Note};
 use crate::event::{Artifact, Label, LeftOut, Method, Op, Proof};
 use crate::evidence::sealed::{DigestKey, Recipients};
 use crate::evidence::segment;
@@ -55,14 +56,16 @@ pub(super) async fn take(
     let started = cx.clock.now();
     let argv = argv_of(cx, op, handle, container_id);
     let mut held = Held::default();
-    let ended = exec::exec(&cx.client, handle.place(), &argv, with.limits(), &mut held).await;
+    let mut stream = Framed::new(|item| held.take(item));
+    let ended = exec::exec(&cx.client, handle.place(), &argv, with.limits(), &mut stream).await;
+    let trailer = stream.trailer.take();
     if let Err(problem) = &ended
         && matches!(problem.fault, Fault::Refused | Fault::NotFound | Fault::Unreachable)
     {
         return refused(op, problem);
     }
     let unproved = |why: &str| Done::told(Proof::Unproved(format!("the {}: {why}", subject(op))), Value::Null);
-    let Some(trailer) = held.trailer.take() else {
+    let Some(trailer) = trailer else {
         let why = ended.map_or_else(|problem| problem.message, |ended| format!("the stream was cut: {ended}"));
         if held.over {
             return Ok(unproved(&format!("it is longer than the {MAX} bytes that are sealed at once")));
@@ -175,46 +178,35 @@ fn digests(kind: &str, clear: &[u8], key: &DigestKey) -> Result<BTreeMap<String,
 /// What arrived, in memory.
 #[derive(Default)]
 struct Held {
-    reader: wire::Reader,
     clear: Zeroizing<Vec<u8>>,
     hello: Option<Hello>,
-    trailer: Option<Trailer>,
     warnings: Vec<String>,
     left_out: Vec<LeftOut>,
     over: bool,
-    acknowledge: bool,
 }
 
-impl Listener for Held {
-    fn stdout(&mut self, bytes: &[u8]) -> Result<(), Problem> {
-        let Held { reader, clear, hello, trailer, warnings, left_out, over, acknowledge } = self;
-        if clear.capacity() == 0 {
+impl Held {
+    fn take(&mut self, item: Item<'_>) -> Result<(), Problem> {
+        if self.clear.capacity() == 0 {
             // Never moved: a copy that a growing vector leaves behind would not be wiped.
-            clear.reserve_exact(MAX);
+            self.clear.reserve_exact(MAX);
         }
-        let taken = reader.push(bytes, &mut |item| {
-            match item {
-                Item::Data(more) if clear.len() + more.len() > MAX => {
-                    *over = true;
-                    return Err("it is too long".to_string());
-                }
-                Item::Data(more) => clear.extend_from_slice(more),
-                Item::Hello(said) => *hello = Some(said),
-                Item::Note(Note::LeftOut { path, why }) if left_out.len() < 200 => left_out.push(LeftOut { path, why }),
-                Item::Note(Note::Warning { text } | Note::Info { text }) if warnings.len() < 200 => warnings.push(text),
-                Item::Note(_) => {}
-                Item::Trailer(end) => {
-                    *trailer = Some(end);
-                    *acknowledge = true;
-                }
+        match item {
+            Item::Data(more) if self.clear.len() + more.len() > MAX => {
+                self.over = true;
+                return Err(Problem::new(Fault::Transient, "it is too long"));
             }
-            Ok(())
-        });
-        taken.map_err(|why| Problem::new(Fault::Transient, why))
-    }
-
-    fn reply(&mut self) -> Option<&'static [u8]> {
-        std::mem::take(&mut self.acknowledge).then_some(wire::ACKNOWLEDGED)
+            Item::Data(more) => self.clear.extend_from_slice(more),
+            Item::Hello(said) => self.hello = Some(said),
+            Item::Note(Note::LeftOut { path, why }) if self.left_out.len() < 200 => {
+                self.left_out.push(LeftOut { path, why });
+            }
+            Item::Note(Note::Warning { text } | Note::Info { text }) if self.warnings.len() < 200 => {
+                self.warnings.push(text);
+            }
+            Item::Note(_) | Item::Trailer(_) => {}
+        }
+        Ok(())
     }
 }
 
