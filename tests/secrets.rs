@@ -193,7 +193,8 @@ impl Desk {
     fn incident(&self) -> PathBuf {
         let mut all: Vec<PathBuf> =
             std::fs::read_dir(self.home.path().join("state/incidents")).unwrap().map(|e| e.unwrap().path()).collect();
-        all.sort();
+        // By time: two incidents of one second sort by chance.
+        all.sort_by_key(|dir| std::fs::metadata(dir.join("lock")).and_then(|m| m.modified()).ok());
         all.pop().unwrap()
     }
 

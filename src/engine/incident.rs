@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use time::OffsetDateTime;
+
 use crate::clock::{self, Clock};
 use crate::cluster::{Fault, Problem};
+use crate::journal;
 
 /// The state directory: `<dir>/incidents/<id>/`.
 #[derive(Debug, Clone)]
@@ -79,8 +82,18 @@ impl StateDir {
             .filter_map(|e| e.file_name().into_string().ok())
             .collect();
         ids.sort();
+        // An id has whole seconds: of those begun in the same one, the journals tell which was first.
+        for same in ids.chunk_by_mut(|a, b| a.split('-').next() == b.split('-').next()).filter(|same| same.len() > 1) {
+            same.sort_by_cached_key(|id| opened(&dir.join(id)));
+        }
         Ok(ids)
     }
+}
+
+/// When an incident's first record was written; None when it can't be read.
+fn opened(dir: &Path) -> Option<OffsetDateTime> {
+    let file = fs::File::open(dir.join(journal::FILE)).ok()?;
+    journal::Reader::new(file, journal::FILE).next_record().ok()?.map(|record| record.time)
 }
 
 /// `20261123t031245z-pod-compromise-4f2a`: sorts by time, fits a label's value (63) and a DNS label.
@@ -106,4 +119,28 @@ pub fn keep(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Problem> {
 pub fn kept(dir: &Path, name: &str) -> Result<Vec<u8>, Problem> {
     let path = dir.join(name);
     fs::read(&path).map_err(|e| Problem::new(Fault::Failed, format!("can't read {}: {e}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, NoteLevel};
+    use crate::journal::Journal;
+
+    #[test]
+    fn the_last_incident_of_one_second_is_the_one_begun_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir(dir.path().into());
+        for (id, at) in [
+            ("20261123t031244z-x-ffffff", "2026-11-23T03:12:44.900Z"),
+            ("20261123t031245z-x-ffffff", "2026-11-23T03:12:45.100Z"),
+            ("20261123t031245z-x-aaaaaa", "2026-11-23T03:12:45.700Z"),
+        ] {
+            let folder = state.create(id).unwrap();
+            let mut journal = Journal::create(&folder, id, Clock::Fixed(clock::parse(at).unwrap())).unwrap();
+            journal.append(Event::Note { step: None, level: NoteLevel::Info, text: "begun".into() }).unwrap();
+        }
+        assert!(state.find("last").unwrap().ends_with("20261123t031245z-x-aaaaaa"));
+        assert_eq!(state.list().unwrap()[1], "20261123t031245z-x-ffffff");
+    }
 }
