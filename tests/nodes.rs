@@ -365,16 +365,16 @@ fn a_killed_drain_goes_on_where_it_was_and_evicts_nobody_twice() {
     stage.until_said(&mut child, "has to stay for now");
     child.kill().unwrap();
     child.wait().unwrap();
+    let incident = {
+        let dir = std::fs::read_dir(stage.dir.path().join("state/incidents")).unwrap();
+        let all: Vec<String> = dir.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(all.len(), 1);
+        all[0].clone()
+    };
     // Its Lease tells others; the incident itself goes on.
     let other = stage.drain(&[]);
     assert_eq!(other.code, Some(9), "{}", other.err);
     assert!(other.err.contains("another responder works on Node node-1"), "{}", other.err);
-    let incident = {
-        let dir = std::fs::read_dir(stage.dir.path().join("state/incidents")).unwrap();
-        let mut all: Vec<String> = dir.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        all.sort();
-        all[0].clone()
-    };
     stage.request(
         "PATCH",
         "/apis/policy/v1/namespaces/default/poddisruptionbudgets/keep",
