@@ -9,9 +9,7 @@ use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
 use super::{Problem, StepPlan};
-use crate::audit::detect::{Detectors, Gathered, Report};
-use crate::audit::event::Origin;
-use crate::audit::{self, Event, NotRead, Query, Request, Scan, Watch, Window};
+use crate::audit::{self, NotRead, Query, Request, Scan, Watch, Window};
 use crate::clock;
 use crate::cluster::Cx;
 use crate::event::{Artifact, Label, LeftOut, Method, ObjectRef, Source};
@@ -196,57 +194,6 @@ pub(super) fn slice<S>(
         left_out,
         ..Artifact::of(label, cx.clock.now(), path, size, sha256)
     })
-}
-
-/// Detections over the requests that match, with the nodes' own beside, whose addresses tell where tokens belong.
-pub(super) struct Detecting<'a> {
-    pub detectors: &'a Detectors,
-    pub query: &'a Query,
-    /// Beside the query.
-    pub also: &'a (dyn Fn(&Event<'_>) -> bool + Sync),
-}
-
-/// What one thread saw.
-pub(super) struct Detected {
-    gathered: Gathered,
-    ours: std::collections::HashSet<Origin>,
-}
-
-impl Watch for Detecting<'_> {
-    type Seen = Detected;
-
-    fn begin(&self) -> Detected {
-        Detected { gathered: self.detectors.gather(), ours: std::collections::HashSet::new() }
-    }
-
-    fn look(&self, seen: &mut Detected, event: &Event<'_>) {
-        let ours = self.query.matches(event) && (self.also)(event);
-        if ours && seen.ours.len() < audit::MAX_REQUESTS {
-            seen.ours.insert(event.origin);
-        }
-        if ours || event.user.username.starts_with("system:node:") {
-            self.detectors.map(event, &mut seen.gathered);
-        }
-    }
-}
-
-/// What all threads saw comes to: findings and sessions of the requests that matched.
-pub(super) fn report(detectors: &Detectors, seen: Vec<Detected>) -> Report {
-    let mut all = Detected { gathered: detectors.gather(), ours: std::collections::HashSet::new() };
-    for one in seen {
-        all.gathered.merge(one.gathered);
-        all.ours.extend(one.ours);
-    }
-    let mut report = detectors.reduce(all.gathered);
-    let ours = |event: &audit::detect::EventRef| {
-        all.ours.contains(&Origin { file: event.file, offset: event.offset, len: event.len })
-    };
-    report.findings.retain(|finding| finding.events.iter().any(ours));
-    report.sessions.retain(|session| {
-        !session.user.starts_with("system:node:")
-            || session.addresses.iter().chain(&session.agents).any(|s| ours(&s.first_event) || ours(&s.last_event))
-    });
-    report
 }
 
 /// An address or a range.

@@ -185,6 +185,13 @@ pub struct SourceArgs {
     pub sources: Vec<PathBuf>,
 }
 
+impl SourceArgs {
+    /// As they were given.
+    pub fn texts(&self) -> Vec<String> {
+        self.sources.iter().map(|path| path.display().to_string()).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

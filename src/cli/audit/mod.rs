@@ -7,14 +7,13 @@ mod findings;
 mod json;
 mod text;
 
-use std::collections::HashSet;
 use std::io::{BufWriter, IsTerminal, Write};
 
 use clap::{Args, Subcommand};
 
 use super::{Ended, Global};
-use crate::audit::detect::Gathered;
-use crate::audit::{self, Answer, Originals, Query, Request, Row, Scan, Task};
+use crate::audit::detect::Looked;
+use crate::audit::{self, Answer, Event, Originals, Query, Request, Row, Scan, Task};
 use crate::clock::Clock;
 use crate::cluster::Problem;
 use crate::exit;
@@ -23,7 +22,7 @@ use crate::report::escape::escape;
 pub use ask::{FilterArgs, SourceArgs, TimeArgs};
 
 /// One worker's part of the findings.
-type Seen = Option<Gathered>;
+type Seen = Option<Looked>;
 /// What one pass found.
 type Found = Scan<Seen>;
 
@@ -97,40 +96,36 @@ pub(super) fn audit(global: &Global, args: &AuditArgs) -> Ended {
     }
     let total: u64 = files.iter().filter(|f| f.packing == audit::Packing::Plain).map(|f| f.size).sum();
     let bar = bar(global, total);
+    let logs = args.sources.texts();
+    let ours = |event: &Event<'_>| query.matches(event);
+    let looking = asked.looking(query.filters().then_some(&ours));
     let mut scan = audit::scan(Task {
         files,
         query: &query,
         window,
         limit: args.limit.and_then(|n| usize::try_from(n).ok()),
-        watch: &asked.detect,
+        watch: &looking,
         threads: None,
         progress: &|bytes| bar.set_position(bytes),
     })?;
     bar.finish_and_clear();
-    let mut report = asked.report(std::mem::take(&mut scan.seen));
+    let report = asked.report(looking.as_ref(), std::mem::take(&mut scan.seen));
+    let report = report.as_ref();
     let mut originals = std::mem::take(&mut scan.originals);
     let mut rows = Rows { scan: &scan, query: &query, originals: &mut originals };
-    if let Some(report) = report.as_mut().filter(|_| query.filters()) {
-        let mut ids = HashSet::new();
-        for at in 0..rows.requests().len() {
-            ids.insert(rows.row(at)?.audit_id);
-        }
-        findings::only(report, &ids);
-    }
-    let report = report.as_ref();
     let answer = Answer::of(&scan, &query, &not_read);
     let more = report.map(|report| asked.doubts(report)).unwrap_or_default();
     let mut out = BufWriter::new(std::io::stdout().lock());
     let printed = (|| {
         if global.json {
-            return json::document(&mut out, &mut rows, &answer, report, &more);
+            return json::document(&mut out, &mut rows, &answer, report, &logs, &more);
         } else if form.jsonl {
-            return json::lines(&mut out, &mut rows, report);
+            return json::lines(&mut out, &mut rows, report, &logs);
         } else if form.csv {
             return csv::print(&mut out, &mut rows);
         }
         if let Some(report) = report {
-            findings::print(&mut out, report, &scan)?;
+            findings::print(&mut out, report, &scan, &logs)?;
         }
         if form.timeline {
             text::timeline(&mut out, &mut rows, &answer)?;
