@@ -1,5 +1,6 @@
 //! What actions that read the audit log share: the files, the window, one pass, and the slice of original lines.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -74,7 +75,9 @@ pub(super) fn look(paths: &[PathBuf], plan: &mut StepPlan) -> Option<String> {
                 plan.blockers.push("`audit-log` holds no file to read".into());
             }
             let bytes: u64 = files.iter().map(|f| f.size).sum();
-            Some(format!("{} of audit log ({bytes} bytes)", count(files.len() as u64, "file")))
+            let places: BTreeSet<String> = files.iter().filter_map(|f| audit::bucket(&f.path)).collect();
+            let from: String = places.iter().map(|place| format!(", from the {place}")).collect();
+            Some(format!("{} of audit log ({bytes} bytes{from})", count(files.len() as u64, "file")))
         }
         Err(problem) => {
             let hint = problem.hint.as_deref().map(|h| format!(": {h}")).unwrap_or_default();
@@ -137,7 +140,11 @@ impl Log {
             source: Source { object: object.clone(), container: None, what: what.into() },
             method: Method::responder(
                 "file",
-                "audit files on the responder's machine; how they came there was not checked",
+                if self.paths.iter().any(|path| audit::bucket(path).is_some()) {
+                    "audit files in an object store; how they came there was not checked"
+                } else {
+                    "audit files on the responder's machine; how they came there was not checked"
+                },
                 self.paths.iter().map(|p| p.display().to_string()).collect(),
             ),
             started,

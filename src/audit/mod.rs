@@ -24,6 +24,7 @@ pub mod detect;
 pub mod event;
 mod format;
 mod glance;
+pub mod graph;
 mod instant;
 mod query;
 mod row;
@@ -42,7 +43,7 @@ pub use query::{How, Kind, Query, Wanted};
 pub use row::{Impersonated, Place, Row};
 pub use scan::{FileFacts, MAX_LINE, MAX_REQUESTS, Originals, Request, Scan, Task, Watch, Window, key, scan};
 pub use shape::shape;
-pub use source::{LogFile, NotRead, Packing, find};
+pub use source::{LogFile, NotRead, Packing, bucket, find, original};
 pub use summary::{Summary, slice_line};
 pub use tally::{Damage, FileTally, Resource};
 

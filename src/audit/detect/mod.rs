@@ -52,7 +52,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use document::{DOCUMENT, counts, document, headline, told};
-pub use fact::{Fact, MAX_TEXT, Out, Outcome, Subject};
+pub use fact::{Fact, MAX_TEXT, Out, Outcome, Subject, outcome};
 pub use finding::{EventRef, FORMAT, Finding, Who};
 pub use follow::{Follow, follow, one as follow_one};
 pub use look::{Actor, Look, Verbs};

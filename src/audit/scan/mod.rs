@@ -265,7 +265,7 @@ fn open(
             names.push(name);
             names.len() - 1
         });
-        if file.is_stdin() {
+        if file.is_stdin() || file.is_remote() {
             opened.push(Opened { file, handle: None, size: 0, series, ends: Ends::default(), outside: false });
             continue;
         }

@@ -60,7 +60,7 @@ pub(super) fn diff(global: &Global, args: &DiffArgs) -> Ended {
         .ok()
         .and_then(|gap| Duration::try_from(gap).ok())
         .ok_or_else(|| Problem::usage(format!("--gap: {:?} is no duration", args.gap)))?;
-    let (files, not_read) = audit::find(&args.sources.sources)?;
+    let (files, not_read) = args.sources.find(global)?;
     let window = Window { start: Some(base_from), until: Some(to), longest_gap };
     let watch = None::<Looking<'_>>;
     let task = Task { files, query: &query, window, limit: None, watch: &watch, threads: None, progress: &|_| {} };

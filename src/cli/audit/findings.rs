@@ -109,12 +109,11 @@ pub(super) fn print(out: &mut dyn Write, report: &Report, found: &Found, logs: &
                 found.files.get(event.file as usize).map(|f| f.file.path.display().to_string()).unwrap_or_default();
             writeln!(
                 out,
-                "  event       {} {}: {} byte {}, {} bytes",
+                "  event       {} {}  {}:{}",
                 rfc3339(event.time),
                 shown(&event.audit_id, 64),
                 escape(&file),
-                event.offset,
-                event.len
+                event.offset
             )?;
         }
         writeln!(out, "  or it is    {}", shown(&finding.false_positives, 1000))?;

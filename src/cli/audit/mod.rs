@@ -4,7 +4,9 @@ mod ask;
 mod csv;
 mod diff;
 mod findings;
+mod graph;
 mod json;
+mod show;
 mod text;
 
 use std::io::{BufWriter, IsTerminal, Write};
@@ -31,6 +33,10 @@ type Found = Scan<Seen>;
 pub enum AuditCommand {
     /// What an identity did in one time that it never did in another
     Diff(Box<diff::DiffArgs>),
+    /// Who reached a Secret, or what an identity reached, and through whom
+    Graph(Box<graph::GraphArgs>),
+    /// The original of an event, by the file and byte that an answer names
+    Show(show::ShowArgs),
 }
 
 /// Arguments.
@@ -74,8 +80,11 @@ pub struct FormArgs {
 
 /// Reads, prints, and ends with 7 if something can't be known.
 pub(super) fn audit(global: &Global, args: &AuditArgs) -> Ended {
-    if let Some(AuditCommand::Diff(args)) = &args.command {
-        return diff::diff(global, args);
+    match &args.command {
+        Some(AuditCommand::Diff(args)) => return diff::diff(global, args),
+        Some(AuditCommand::Graph(args)) => return graph::graph(global, args),
+        Some(AuditCommand::Show(args)) => return show::show(global, args),
+        None => {}
     }
     let form = &args.form;
     if global.json && (form.table || form.timeline || form.csv || form.jsonl) {
@@ -88,7 +97,7 @@ pub(super) fn audit(global: &Global, args: &AuditArgs) -> Ended {
     // Findings of everything, and not everything besides.
     query.nothing = args.findings.findings && !query.filters();
     let window = args.time.window(Clock::System)?;
-    let (files, not_read) = audit::find(&args.sources.sources)?;
+    let (files, not_read) = args.sources.find(global)?;
     if files.is_empty() {
         return Err(
             Problem::usage("there is no file to read").hint("name a file or a folder of the API server's audit log")
