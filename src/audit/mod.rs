@@ -1,10 +1,11 @@
 //! The API server's own audit log: from gigabytes of files on the responder's disk to who did what, and what can't be known.
 //!
 //! ```text
-//! paths --source--> files, each in chunks or a stream --scan, in parallel--> lines
+//! paths, buckets --source--> files, each in chunks or a stream --scan, in parallel--> lines
 //! line --glance--> tally, coverage            (every line, unparsed where it has the API server's own shape)
 //!      --needles, format--> Event --query--> Request, once --Originals, Row--> answer
-//!                                 --Watch--> detect: facts, sessions, findings
+//!                                 --Watch--> detect: facts, sessions, findings, what answers them
+//!                                        --> graph: who reached what through whom
 //! ```
 //!
 //! # Words

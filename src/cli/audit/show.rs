@@ -36,15 +36,48 @@ pub(super) fn show(global: &Global, args: &ShowArgs) -> Ended {
         found.push(audit::original(path, *offset)?);
     }
     let mut out = std::io::stdout().lock();
-    // A terminal obeys what it is shown; a file or a program gets the very bytes.
     let terminal = out.is_terminal();
-    let printed = found.iter().try_for_each(|bytes| {
-        if terminal {
-            writeln!(out, "{}", escape(&String::from_utf8_lossy(bytes)))
-        } else {
-            out.write_all(bytes).and_then(|()| out.write_all(b"\n"))
-        }
-    });
-    printed.and_then(|()| out.flush()).map_err(Gone::from).or_else(Gone::forgive)?;
+    print(&mut out, &found, terminal).map_err(Gone::from).or_else(Gone::forgive)?;
     Ok(exit::DONE)
+}
+
+/// A terminal obeys what it is shown; a file or a program gets the very bytes.
+fn print(out: &mut dyn Write, found: &[Vec<u8>], terminal: bool) -> std::io::Result<()> {
+    for bytes in found {
+        match terminal {
+            true => writeln!(out, "{}", escape(&String::from_utf8_lossy(bytes)))?,
+            false => {
+                out.write_all(bytes)?;
+                out.write_all(b"\n")?;
+            }
+        }
+    }
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_shown_nothing_that_it_would_obey() {
+        let hostile = vec![b"{\"a\":\"\x1b[2J\xff\xe2\x80\xae\"}".to_vec()];
+        let shown = |terminal| {
+            let mut out = Vec::new();
+            print(&mut out, &hostile, terminal).unwrap();
+            out
+        };
+        assert_eq!(shown(false), [hostile[0].as_slice(), b"\n"].concat());
+        let text = String::from_utf8(shown(true)).unwrap();
+        assert_eq!(text, "{\"a\":\"\\u{1b}[2J\u{fffd}\\u{202e}\"}\n");
+    }
+
+    #[test]
+    fn a_place_is_a_file_and_a_byte() {
+        assert_eq!(place("/a:b/audit.log:18").unwrap(), (PathBuf::from("/a:b/audit.log"), 18));
+        assert_eq!(place("s3://logs/k:7").unwrap(), (PathBuf::from("s3://logs/k"), 7));
+        for bad in ["audit.log", ":7", "a:-1", "a:x"] {
+            assert!(place(bad).is_err(), "{bad}");
+        }
+    }
 }

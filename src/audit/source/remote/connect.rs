@@ -2,11 +2,12 @@
 //! asked for, not looked up in a machine's metadata service.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use object_store::ObjectStore;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as S3};
 use object_store::azure::{AzureConfigKey as Azure, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey as Google};
+use object_store::{ObjectStore, RetryConfig};
 
 use super::http::Connector;
 use super::{Address, Bucket};
@@ -18,6 +19,11 @@ pub(super) fn bucket(address: Address<'_>) -> Result<Bucket, Problem> {
         "gs" => google(address.bucket),
         _ => azure(address.bucket),
     }
+}
+
+/// An endpoint that does not answer is told of within a minute.
+fn patience() -> RetryConfig {
+    RetryConfig { max_retries: 5, retry_timeout: Duration::from_secs(60), ..RetryConfig::default() }
 }
 
 fn made<S: ObjectStore>(built: object_store::Result<S>, place: String) -> Result<Bucket, Problem> {
@@ -38,7 +44,8 @@ fn plain(endpoint: &str) -> &'static str {
 
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html>
 fn s3(name: &str) -> Result<Bucket, Problem> {
-    let mut builder = AmazonS3Builder::from_env().with_bucket_name(name).with_http_connector(Connector);
+    let mut builder =
+        AmazonS3Builder::from_env().with_bucket_name(name).with_http_connector(Connector).with_retry(patience());
     let get = |builder: &AmazonS3Builder, key: S3| builder.get_config_value(&key).filter(|v| !v.is_empty());
     let endpoint = get(&builder, S3::S3Endpoint).or_else(|| get(&builder, S3::Endpoint));
     let region = get(&builder, S3::Region).or_else(|| get(&builder, S3::DefaultRegion));
@@ -77,7 +84,10 @@ fn s3(name: &str) -> Result<Bucket, Problem> {
 
 /// <https://cloud.google.com/docs/authentication/application-default-credentials>
 fn google(name: &str) -> Result<Bucket, Problem> {
-    let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(name).with_http_connector(Connector);
+    let builder = GoogleCloudStorageBuilder::from_env()
+        .with_bucket_name(name)
+        .with_http_connector(Connector)
+        .with_retry(patience());
     let known = [
         Google::ServiceAccount,
         Google::ServiceAccountKey,
@@ -100,7 +110,10 @@ fn google(name: &str) -> Result<Bucket, Problem> {
 
 /// <https://learn.microsoft.com/azure/storage/blobs/authorize-data-operations-cli>
 fn azure(name: &str) -> Result<Bucket, Problem> {
-    let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(name).with_http_connector(Connector);
+    let mut builder = MicrosoftAzureBuilder::from_env()
+        .with_container_name(name)
+        .with_http_connector(Connector)
+        .with_retry(patience());
     let get = |builder: &MicrosoftAzureBuilder, key: Azure| builder.get_config_value(&key).filter(|v| !v.is_empty());
     let Some(account) = get(&builder, Azure::AccountName) else {
         return Err(Problem::usage(format!("in which storage account az://{name} lies is not said"))
