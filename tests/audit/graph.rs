@@ -55,9 +55,25 @@ fn the_graph_shows_who_reached_the_secret_through_whom() {
         r#"secret payments/db
 
   identity system:serviceaccount:payments:checkout  read  secret payments/db  (1)
-      2026-11-23T02:02:00.000Z  audit.log:1021
+      2026-11-23T02:02:00.000Z  audit.log:1197
   identity mallory  read  secret payments/db  (1, all failed)
-      2026-11-23T02:03:00.000Z  audit.log:1681
+      2026-11-23T02:03:00.000Z  audit.log:1872
+  credential JTI=abc-1  is  identity system:serviceaccount:payments:checkout  (2)
+      2026-11-23T02:00:00.000Z to 2026-11-23T02:02:00.000Z  audit.log:0
+  identity eve"];\u{1b}[2J\n}  had issued  credential JTI=abc-1  (1)
+      2026-11-23T02:00:00.000Z  audit.log:0
+  address 203.0.113.9  used  credential JTI=abc-1  (1)
+      2026-11-23T02:02:00.000Z  audit.log:1197
+  pod payments/web-0  holds  credential JTI=abc-1  (1)
+      2026-11-23T02:02:00.000Z  audit.log:1197
+  address 10.0.0.5  came as  identity eve"];\u{1b}[2J\n}  (1)
+      2026-11-23T02:00:00.000Z  audit.log:0
+  identity jane  ran a command in  pod payments/web-0  (1)
+      2026-11-23T02:01:00.000Z  audit.log:653
+  address 10.0.0.5  came as  identity jane  (1)
+      2026-11-23T02:01:00.000Z  audit.log:653
+
+4 events were looked at
 "#
     );
 }

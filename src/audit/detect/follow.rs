@@ -90,9 +90,11 @@ pub fn one(finding: &Finding, sessions: &[Session], logs: &[String]) -> Vec<Foll
         Some(node) => push(format!("if node {node} is not yours any more"), "node-compromise", &[("node", node)]),
         // There is nothing to take from who has no name.
         None if user.is_empty() || user == "system:anonymous" => {}
-        None if done => {
-            push(format!("take the rights of {user}, and see what they left"), "api-access", &[("subject", user)])
-        }
+        None if done => push(
+            format!("if {user} was not meant to: find how they came, take their rights, see what they left"),
+            "api-access",
+            &[("subject", user)],
+        ),
         None => push(format!("see what {user} was allowed"), "audit-review", &[("subject", user)]),
     }
     all

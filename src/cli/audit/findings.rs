@@ -1,5 +1,6 @@
 //! What the detections make of the log.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -86,6 +87,8 @@ pub(super) fn json(report: &Report, found: &Found, logs: &[String]) -> Value {
 /// For people.
 pub(super) fn print(out: &mut dyn Write, report: &Report, found: &Found, logs: &[String]) -> io::Result<()> {
     writeln!(out, "{}\n", headline(&report.findings))?;
+    // What answers several findings is offered once.
+    let mut offered = HashSet::new();
     for finding in &report.findings {
         writeln!(
             out,
@@ -119,7 +122,8 @@ pub(super) fn print(out: &mut dyn Write, report: &Report, found: &Found, logs: &
         writeln!(out, "  or it is    {}", shown(&finding.false_positives, 1000))?;
         writeln!(out, "  next        {}", shown(&finding.step, 1000))?;
         if finding.severity > Severity::Low {
-            for follow in follow_one(finding, &report.sessions, logs) {
+            let follows = follow_one(finding, &report.sessions, logs);
+            for follow in follows.into_iter().filter(|f| offered.insert((f.runbook.clone(), f.inputs.clone()))) {
                 match &follow.command {
                     Some(command) => {
                         writeln!(out, "  answer      {}\n              {command}", shown(&follow.why, 300))?

@@ -198,6 +198,8 @@ impl Wanted {
     }
 }
 
+const RIGHTS: &str = "the credentials in the environment must give the right to list and to read there";
+
 /// What a store says no to, without what a request carried.
 fn refused(what: &str, error: &object_store::Error) -> Problem {
     let mut text = error.to_string();
@@ -210,10 +212,13 @@ fn refused(what: &str, error: &object_store::Error) -> Problem {
         cause = inner.source();
     }
     let problem = Problem::usage(format!("{what}: {}", text.chars().take(500).collect::<String>()));
+    // Of a listing the status alone is told.
+    let no = ["403 Forbidden", "401 Unauthorized"].iter().any(|status| text.contains(status));
     match error {
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-            problem.hint("the credentials in the environment must give the right to list and to read there")
+            problem.hint(RIGHTS)
         }
+        _ if no => problem.hint(RIGHTS),
         _ => problem,
     }
 }
