@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Problem;
 use super::audit_reading::Log;
 use crate::audit::Scan;
-use crate::audit::detect::{Blindness, Finding, Report, document, follow, headline};
+use crate::audit::detect::{Blindness, Finding, Follow, Report, document, follow, headline};
 use crate::cluster::Cx;
 use crate::event::{NoteLevel, ObjectRef};
 
@@ -33,6 +33,29 @@ pub(super) fn none() -> Value {
     })
 }
 
+/// What a step's own runbook answers already: the runbook, and what one of its inputs is.
+pub(super) struct Answered<'a> {
+    pub runbook: &'static str,
+    pub inputs: Vec<(&'static str, &'a str)>,
+}
+
+impl Answered<'_> {
+    fn is(&self, follow: &Follow) -> bool {
+        self.runbook == follow.runbook
+            && self.inputs.iter().all(|(name, value)| follow.inputs.get(*name).is_some_and(|v| v == value))
+    }
+}
+
+/// What findings stand in.
+pub(super) struct Around<'a> {
+    /// The question.
+    pub asked: &'a Value,
+    /// What the files can speak for.
+    pub coverage: &'a Value,
+    /// What need not be offered.
+    pub answered: Option<Answered<'a>>,
+}
+
 /// Writes the findings into the evidence; what the outputs take of them.
 pub(super) fn put<S>(
     cx: &Cx,
@@ -41,11 +64,10 @@ pub(super) fn put<S>(
     object: &ObjectRef,
     scan: &Scan<S>,
     report: &Report,
-    asked: &Value,
-    coverage: &Value,
+    around: &Around<'_>,
 ) -> Result<Value, Problem> {
     let logs: Vec<String> = log.paths.iter().map(|path| path.display().to_string()).collect();
-    let document = document(report, asked, coverage, &scan.names(), &logs);
+    let document = document(report, around.asked, around.coverage, &scan.names(), &logs);
     let label = log.label(
         object,
         "what the detections find, and what answers it",
@@ -54,12 +76,14 @@ pub(super) fn put<S>(
         cx.clock.now(),
     );
     cx.store.put_json(path, label, cx.clock, &document, Vec::new())?;
+    let mut follows = follow(&report.findings, &report.sessions, &logs);
+    follows.retain(|follow| !around.answered.as_ref().is_some_and(|a| a.is(follow)));
     let blind = report.unknowable.iter().filter(|u| u.blind == Blindness::Wholly);
     Ok(json!({
         "findings": report.findings.iter().take(MAX_NAMED).map(named).collect::<Vec<_>>(),
         "findings_by_severity": document["counts"],
         "findings_document": path,
-        "follow_ups": follow(&report.findings, &report.sessions, &logs),
+        "follow_ups": follows,
         "blind": blind.map(|u| u.id.as_str()).collect::<Vec<_>>(),
         "headline": headline(&report.findings),
     }))
@@ -113,8 +137,8 @@ pub(super) fn notes(outputs: &Value) -> Vec<(NoteLevel, String)> {
     }
     for step in items("follow_ups") {
         let said = match step["command"].as_str() {
-            Some(command) => format!("to answer it, {}: {command}", text(step, "why")),
-            None => format!("to answer it by hand, {} ({})", text(step, "why"), text(step, "runbook")),
+            Some(command) => format!("answer: {}: {command}", text(step, "why")),
+            None => format!("answer by hand: {} ({})", text(step, "why"), text(step, "runbook")),
         };
         notes.push((NoteLevel::Info, said));
     }

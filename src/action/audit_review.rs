@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::audit_findings;
+use super::audit_findings::{self, Answered, Around};
 use super::audit_reading::{self, Log, Paths, count, day, five_minutes};
 use super::suspect::Suspect;
 use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
@@ -157,6 +157,7 @@ impl Action for AuditReview {
         let identity = Identity {
             username: format!("system:serviceaccount:{namespace}:{name}"),
             pod_uid: suspect.pod.uid.clone(),
+            pod: suspect.pod.namespace.clone().zip(suspect.pod.name.clone()),
         };
         let query = Query {
             service_accounts: vec![(namespace.clone(), name.clone())],
@@ -201,6 +202,8 @@ impl Action for AuditReview {
 struct Identity {
     username: String,
     pod_uid: Option<String>,
+    /// Namespace and name of the suspect.
+    pod: Option<(String, String)>,
 }
 
 /// What the blocking part needs.
@@ -256,7 +259,13 @@ impl Task {
         let coverage = Answer::of(&review, &self.query, &left).json();
         let path = format!("{}/audit.findings.json", self.at);
         let asked = self.query.json();
-        let found = audit_findings::put(&self.cx, &path, &self.log, &self.object, &review, &report, &asked, &coverage)?;
+        // Where a suspect was recorded, its capture and isolation are this step's runbook's own.
+        let answered = self.identity.pod.as_ref().map(|(namespace, pod)| Answered {
+            runbook: "pod-compromise",
+            inputs: vec![("namespace", namespace), ("pod", pod)],
+        });
+        let around = Around { asked: &asked, coverage: &coverage, answered };
+        let found = audit_findings::put(&self.cx, &path, &self.log, &self.object, &review, &report, &around)?;
         let mut document = json!({
             "account": self.identity.username,
             "pod_uid": self.identity.pod_uid,

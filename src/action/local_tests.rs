@@ -141,7 +141,7 @@ async fn what_the_detections_find_is_in_the_record_with_what_answers_it() {
         {
             let command = format!(": quell run {runbook}");
             assert!(
-                notes.iter().any(|n| n.starts_with("Info to answer it") && n.contains(&command)),
+                notes.iter().any(|n| n.starts_with("Info answer: ") && n.contains(&command)),
                 "{command}: {notes:?}"
             );
         }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::audit_findings;
+use super::audit_findings::{self, Answered, Around};
 use super::audit_reading::{self, Log, day, five_minutes};
 use super::secret_consumers::workloads::not_read;
 use super::secret_of::Of;
@@ -177,7 +177,12 @@ fn pass(cx: &Cx, log: &Log, secret: Wanted, object: &ObjectRef, findings: &str) 
     let report = looking.report(std::mem::take(&mut scan.seen));
     let answer = Answer::of(&scan, &query, &left);
     let (doubts, coverage) = (answer.doubts(), answer.json());
-    let found = audit_findings::put(cx, findings, log, object, &scan, &report, &query.json(), &coverage)?;
+    // Rotating it is what this step's runbook does.
+    let namespace = object.namespace.as_deref().unwrap_or_default();
+    let answered =
+        Answered { runbook: "exposed-secret", inputs: vec![("namespace", namespace), ("secret", &object.name)] };
+    let around = Around { asked: &query.json(), coverage: &coverage, answered: Some(answered) };
+    let found = audit_findings::put(cx, findings, log, object, &scan, &report, &around)?;
     let mut pass =
         Pass { readers: BTreeMap::new(), slice: Vec::new(), beyond: 0, events: scan.events(), doubts, found };
     for request in std::mem::take(&mut scan.requests) {

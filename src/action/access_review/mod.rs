@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::access::{Identity, foothold};
-use super::audit_findings;
+use super::audit_findings::{self, Answered, Around};
 use super::audit_reading::{self, Log, Paths, count, day};
 use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
 use crate::audit::detect::{Detectors, Looking};
@@ -220,7 +220,10 @@ fn read(
         doubts.push(format!("{beyond} writes beyond {MAX_FOOTHOLDS} different objects are not told apart"));
     }
     let coverage = answer.json();
-    let found = audit_findings::put(cx, findings, log, object, &scan, &report, &query.json(), &coverage)?;
+    // Taking its rights is what this step's runbook does.
+    let answered = Answered { runbook: "api-access", inputs: vec![("subject", username)] };
+    let around = Around { asked: &query.json(), coverage: &coverage, answered: Some(answered) };
+    let found = audit_findings::put(cx, findings, log, object, &scan, &report, &around)?;
     let mut document = json!({
         "format": FORMAT,
         "user": username,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::audit_findings;
+use super::audit_findings::{self, Around};
 use super::audit_reading::{self, Log, Paths, count, day};
 use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
 use crate::audit::detect::{Detectors, Looking};
@@ -213,7 +213,8 @@ fn read(cx: &Cx, asked: &Asked, object: &ObjectRef, [slice, findings, answer]: [
     doubts.extend(artifact.truncated.clone());
     let (mut question, coverage) = (asked.query.json(), said.json());
     question["namespace"] = asked.namespace.clone().into();
-    let found = audit_findings::put(cx, findings, &asked.log, object, &scan, &report, &question, &coverage)?;
+    let around = Around { asked: &question, coverage: &coverage, answered: None };
+    let found = audit_findings::put(cx, findings, &asked.log, object, &scan, &report, &around)?;
     let mut document = json!({
         "format": FORMAT,
         "query": question,

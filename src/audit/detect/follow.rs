@@ -74,7 +74,11 @@ pub fn one(finding: &Finding, sessions: &[Session], logs: &[String]) -> Vec<Foll
                 &[("namespace", namespace), ("secret", secret)],
             ),
             Some(Target::Node(node)) => {
-                push(format!("if node {node} is not yours any more"), "node-compromise", &[("node", node)]);
+                push(
+                    format!("unless node {node} is still in your hands, end it"),
+                    "node-compromise",
+                    &[("node", node)],
+                );
             }
             Some(Target::Account(account)) => {
                 push(format!("see what was done with tokens of {account}"), "audit-review", &[("subject", account)]);
@@ -87,11 +91,13 @@ pub fn one(finding: &Finding, sessions: &[Session], logs: &[String]) -> Vec<Foll
     }
     let user = finding.subject.user.as_str();
     match user.strip_prefix("system:node:") {
-        Some(node) => push(format!("if node {node} is not yours any more"), "node-compromise", &[("node", node)]),
+        Some(node) => {
+            push(format!("unless node {node} is still in your hands, end it"), "node-compromise", &[("node", node)])
+        }
         // There is nothing to take from who has no name.
         None if user.is_empty() || user == "system:anonymous" => {}
         None if done => push(
-            format!("if {user} was not meant to: find how they came, take their rights, see what they left"),
+            format!("unless {user} explains it, find how they came, take their rights and see what they left"),
             "api-access",
             &[("subject", user)],
         ),

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::{At, Edge, Kind, Node, Relation, Target, pods};
 use crate::audit::Watch;
 use crate::audit::detect::{Look, Outcome, Verbs, outcome};
-use crate::audit::event::Event;
+use crate::audit::event::{Event, Stage};
 use crate::audit::scan::key;
 
 /// Edges that one thread keeps (about 300 bytes each); further ones are counted and said.
@@ -160,12 +160,11 @@ impl Watch for Graphing<'_> {
             At { time: event.received, file: event.origin.file, offset: event.origin.offset, len: event.origin.len };
         #[expect(clippy::cast_possible_truncation, reason = "half of a digest is as good a key")]
         let request = key(event) as u64;
-        let became = outcome(event);
-        // A line that comes before the outcome tells of none.
-        if became == Outcome::Unknown && !event.decided() {
+        // A line that comes before the outcome tells of none. Where no line tells it, it may have worked.
+        if event.stage == Stage::RequestReceived {
             return;
         }
-        let seen = Seen { request, failed: matches!(became, Outcome::Denied | Outcome::Failed), at };
+        let seen = Seen { request, failed: matches!(outcome(event), Outcome::Denied | Outcome::Failed), at };
         let user = identity(&event.user.username);
         came(&look, &user, into, &seen);
         let actor = match &event.impersonated {
