@@ -147,6 +147,14 @@ async fn what_the_detections_find_is_in_the_record_with_what_answers_it() {
         }
         assert!(notes.iter().any(|n| n.contains(&format!("--set audit-log={}", path.display()))), "{notes:?}");
     }
+    // What the runbook does by itself is not offered.
+    let record = json!({"pod": {"name": "db-0", "namespace": "payments", "service_account": "checkout"}});
+    let action = bind("audit.review", with(json!({"record": record})));
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, op, done) = one(&*action, &offline(&folder)).await;
+    let notes = action.conclude(&plan.outputs, &[(op, done.unwrap())]).notes;
+    assert!(notes.iter().any(|(_, text)| text.contains("quell run api-access")), "{notes:?}");
+    assert!(!notes.iter().any(|(_, text)| text.contains("quell run pod-compromise")), "{notes:?}");
     // Of somebody else nothing is told.
     let action = bind("audit.query", with(json!({"subject": "jane"})));
     let folder = tempfile::tempdir().unwrap();

@@ -80,8 +80,11 @@ pub(super) fn graph(global: &Global, args: &GraphArgs) -> Ended {
     let window = args.time.window(Clock::System)?;
     let (files, not_read) = args.sources.find(global)?;
     let watch = Graphing::of(&target, &query.trusted_proxies);
-    let task = Task { files, query: &query, window, limit: None, watch: &watch, threads: None, progress: &|_| {} };
+    let bar = super::bar(global, &files);
+    let progress = |bytes| bar.set_position(bytes);
+    let task = Task { files, query: &query, window, limit: None, watch: &watch, threads: None, progress: &progress };
     let mut scan = audit::scan(task)?;
+    bar.finish_and_clear();
     let mut gathered = Gathered::default();
     std::mem::take(&mut scan.seen).into_iter().for_each(|seen| gathered.merge(seen));
     let graph = gathered.reach(&target);

@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 
 use super::{Ended, Global};
 use crate::audit::detect::Looked;
-use crate::audit::{self, Answer, Event, Originals, Query, Request, Row, Scan, Task};
+use crate::audit::{self, Answer, Event, LogFile, Originals, Query, Request, Row, Scan, Task};
 use crate::clock::Clock;
 use crate::cluster::Problem;
 use crate::exit;
@@ -103,8 +103,7 @@ pub(super) fn audit(global: &Global, args: &AuditArgs) -> Ended {
             Problem::usage("there is no file to read").hint("name a file or a folder of the API server's audit log")
         );
     }
-    let total: u64 = files.iter().filter(|f| f.packing == audit::Packing::Plain).map(|f| f.size).sum();
-    let bar = bar(global, total);
+    let bar = bar(global, &files);
     let logs = args.sources.texts();
     let ours = |event: &Event<'_>| query.matches(event);
     let looking = asked.looking(query.filters().then_some(&ours));
@@ -152,7 +151,8 @@ pub(super) fn audit(global: &Global, args: &AuditArgs) -> Ended {
 }
 
 /// A bar on a terminal; nothing elsewhere.
-fn bar(global: &Global, total: u64) -> indicatif::ProgressBar {
+fn bar(global: &Global, files: &[LogFile]) -> indicatif::ProgressBar {
+    let total: u64 = files.iter().filter(|f| f.packing == audit::Packing::Plain).map(|f| f.size).sum();
     if global.quiet || !std::io::stderr().is_terminal() || total < 64 * 1024 * 1024 {
         return indicatif::ProgressBar::hidden();
     }
