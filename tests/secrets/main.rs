@@ -5,6 +5,7 @@
 
 mod desk;
 mod issuers;
+mod logs;
 #[path = "../postgres/mod.rs"]
 mod postgres;
 mod restarts;
