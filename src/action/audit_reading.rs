@@ -14,10 +14,12 @@ use crate::audit::event::Origin;
 use crate::audit::{self, Event, NotRead, Query, Request, Scan, Watch, Window};
 use crate::clock;
 use crate::cluster::Cx;
-use crate::event::{Artifact, Label, LeftOut, Method, ObjectRef, Source};
+use crate::event::{Artifact, Label, LeftOut, Method, NoteLevel, ObjectRef, Source};
 
 /// Lines whose bodies were left out that are named one by one.
 const MAX_LEFT_OUT: usize = 100;
+/// Findings that are said; all are in the artifact.
+const SAID: usize = 10;
 
 /// One path or several.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -247,6 +249,22 @@ pub(super) fn report(detectors: &Detectors, seen: Vec<Detected>) -> Report {
             || session.addresses.iter().chain(&session.agents).any(|s| ours(&s.first_event) || ours(&s.last_event))
     });
     report
+}
+
+/// The gravest findings of an answer's document, one line each; `path` holds all of them.
+pub(super) fn say_findings(cx: &Cx, document: &Value, path: &str) {
+    let all = document["findings"].as_array().map_or(&[][..], Vec::as_slice);
+    for finding in all.iter().take(SAID) {
+        let text = |key: &str| finding[key].as_str().unwrap_or_default();
+        let level = match text("severity") {
+            "critical" | "high" => NoteLevel::Warning,
+            _ => NoteLevel::Info,
+        };
+        cx.note(level, format!("{}: {}", text("severity"), text("sentence")));
+    }
+    if all.len() > SAID {
+        cx.note(NoteLevel::Info, format!("{} more in {path}", count((all.len() - SAID) as u64, "finding")));
+    }
 }
 
 /// An address or a range.

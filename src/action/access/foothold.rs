@@ -107,6 +107,34 @@ impl Foothold {
         (self.kind.clone(), self.group.clone(), self.resource.clone(), self.namespace.clone(), self.name.clone())
     }
 
+    /// One line for a person: what, whether it is still there, and what to do.
+    pub fn words(&self) -> String {
+        let of =
+            if self.group.is_empty() { self.resource.clone() } else { format!("{}.{}", self.resource, self.group) };
+        let place = if self.namespace.is_empty() { String::new() } else { format!("{}/", self.namespace) };
+        let uid = if self.uid.is_empty() { String::new() } else { format!(" (UID {})", self.uid) };
+        let name = format!("{place}{}", self.name);
+        let (what, thing) = match (self.kind.as_str(), self.name.as_str(), self.namespace.as_str()) {
+            ("secret-read", "*", "") => return "every Secret of the cluster was read; rotate each".into(),
+            ("secret-read", "*", namespace) => return format!("every Secret in {namespace} was read; rotate each"),
+            ("secret-read", ..) => (format!("Secret {name} was read"), ""),
+            ("token", ..) => (format!("a token was issued for serviceaccount {name}{uid}"), "the account is "),
+            ("session", ..) => (format!("session into {of} {name}{uid}"), ""),
+            _ => (format!("{} of {of} {name}{uid}", self.verbs.join(", ")), ""),
+        };
+        let present = match (self.kind.as_str(), self.present.as_deref()) {
+            ("secret-read", _) => String::new(),
+            (_, Some("yes")) => format!(": {thing}still there"),
+            (_, Some("no")) => return format!("{what}: {thing}not there any more"),
+            (_, Some("replaced")) => format!(": {thing}another one by now"),
+            _ => ": not known whether it is there".into(),
+        };
+        match &self.command {
+            Some(command) => format!("{what}{present}; {}: {command}", self.step),
+            None => format!("{what}{present}; {}", self.step),
+        }
+    }
+
     /// Another request to the same.
     pub fn and(&mut self, other: Foothold) {
         self.requests += other.requests;
@@ -159,7 +187,10 @@ impl Foothold {
                 ("isolate", format!("quell run pod-compromise{place} --set pod={name}"))
             }
             "session" => ("look", format!("kubectl get {of} {name}{place}")),
-            "token" => ("rotate", format!("quell run api-access{place} --set subject={namespace}/{name}")),
+            "token" => (
+                "rotate",
+                format!("quell run api-access{place} --set subject={namespace}/{name} --set recreate-account=true"),
+            ),
             "configuration" | "secret" if !self.verbs.iter().any(|v| v == "create") => {
                 ("look", format!("kubectl get {of} {name}{place} -o yaml --show-managed-fields"))
             }

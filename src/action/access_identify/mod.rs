@@ -1,6 +1,7 @@
 //! `access.identify`: who it is, how it came, and who else came the same way.
 
 mod gather;
+mod words;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,7 +16,7 @@ use super::audit_reading::{self, Log, Paths, count, day};
 use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
 use crate::audit::{Answer, Query};
 use crate::cluster::Cx;
-use crate::event::{ObjectRef, Op, Proof, Risk};
+use crate::event::{NoteLevel, ObjectRef, Op, Proof, Risk};
 use crate::evidence::segment;
 use gather::{Around, Own, Seen};
 
@@ -155,19 +156,26 @@ impl Action for AccessIdentify {
     async fn apply(&self, cx: &Cx, op: &Op) -> Result<Done, Problem> {
         let asked = self.asked(cx.clock.now()).map_err(Problem::usage)?;
         let path = format!("data/{}/identity.json", segment(&cx.step));
-        if let Some(document) = cx.store.adopt_json(&path) {
-            return done(&document);
+        let document = match cx.store.adopt_json(&path) {
+            Some(document) => document,
+            None => {
+                let (cx, object, groups) = (cx.clone(), op.object.clone(), self.groups.clone());
+                tokio::task::spawn_blocking(move || {
+                    let document = read(&cx, &asked, &groups)?;
+                    let label =
+                        asked.log.label(&object, "the identity", "application/json", "identity", cx.clock.now());
+                    cx.store.put_json(&path, label, cx.clock, &document, Vec::new())?;
+                    Ok::<_, Problem>(document)
+                })
+                .await
+                .map_err(|e| Problem::internal(format!("reading the audit log ended early: {e}")))??
+            }
+        };
+        let done = done(&document)?;
+        for line in words::lines(&Identity::read(&document["identity"])) {
+            cx.note(NoteLevel::Info, line);
         }
-        let (cx, object, groups) = (cx.clone(), op.object.clone(), self.groups.clone());
-        let document = tokio::task::spawn_blocking(move || {
-            let document = read(&cx, &asked, &groups)?;
-            let label = asked.log.label(&object, "the identity", "application/json", "identity", cx.clock.now());
-            cx.store.put_json(&path, label, cx.clock, &document, Vec::new())?;
-            Ok::<_, Problem>(document)
-        })
-        .await
-        .map_err(|e| Problem::internal(format!("reading the audit log ended early: {e}")))??;
-        done(&document)
+        Ok(done)
     }
 
     fn conclude(&self, plan_outputs: &Value, done: &[(Op, Done)]) -> Conclusion {
@@ -299,7 +307,7 @@ fn done(document: &Value) -> Result<Done, Problem> {
     let proof = if doubts.is_empty() {
         Proof::Verified(format!("by the audit log's own lines, which cover the whole window: {detail}"))
     } else {
-        Proof::Unproved(format!("{detail}; not all can be known: {}", doubts.join("; ")))
+        Proof::Unproved(format!("not all of {username} can be known: {}", doubts.join("; ")))
     };
     Ok(Done::taken(detail, Some(proof), json!(identity)))
 }

@@ -14,8 +14,9 @@ use super::AccessRevoke;
 use crate::action::Done;
 use crate::action::access::identity::Used;
 use crate::action::access::{Identity, binding, may};
+use crate::action::audit_reading::count;
 use crate::cluster::{Cx, Problem};
-use crate::event::{Op, Proof};
+use crate::event::{NoteLevel, Op, Proof};
 
 /// How long the API server's own caches may take to see what was removed.
 const SETTLES: Duration = Duration::from_secs(5);
@@ -44,6 +45,13 @@ impl AccessRevoke {
         let after: Vec<Value> =
             left.iter().map(|(used, why)| json!({"right": may::text(used), "reason": why})).collect();
         let observed = json!({"allowed_after": after, "came_back": back});
+        let texts = |key: &str| -> Vec<&str> {
+            op.detail[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+        };
+        let by_group = texts("left");
+        for text in texts("elsewhere").iter().chain(&texts("remaining")).chain(&by_group) {
+            cx.note(NoteLevel::Warning, *text);
+        }
         let mut against = Vec::new();
         for (object, writer) in &back {
             against.push(format!(
@@ -74,6 +82,14 @@ impl AccessRevoke {
         } else if !identity.groups_known && identity.service_account.is_none() {
             Proof::Unproved(format!(
                 "no telling right is left to {username} by its name; its groups are not known, and may give it some"
+            ))
+        } else if !by_group.is_empty() {
+            Proof::Unproved(format!(
+                "no binding named {username} for {} s, and none of {} telling rights is left, but {} by its groups gives it \
+                 rights and was left",
+                self.watch_seconds,
+                questions.len(),
+                count(by_group.len() as u64, "binding"),
             ))
         } else {
             Proof::Verified(format!(
