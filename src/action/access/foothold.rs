@@ -70,7 +70,19 @@ pub(crate) fn of(event: &Value) -> Option<Foothold> {
     if matches!(kind, "own-rights" | "read" | "path") {
         return None;
     }
+    // What an object's controller writes of it, and the end of a pod, leave nothing behind.
+    if matches!(text("/objectRef/subresource"), "status" | "eviction" | "binding" | "finalize") {
+        return None;
+    }
+    let chatter = matches!(
+        (text("/objectRef/apiGroup"), text("/objectRef/resource")),
+        ("", "events") | ("events.k8s.io", _) | ("coordination.k8s.io", _)
+    );
     let verb = text("/verb");
+    if chatter || text("/user/username").strip_prefix("system:node:").is_some_and(|node| is_kubelets(event, kind, node))
+    {
+        return None;
+    }
     let writes = matches!(verb, "create" | "update" | "patch");
     if kind != "secret-read" && kind != "session" && !writes {
         return None;
@@ -99,6 +111,17 @@ pub(crate) fn of(event: &Value) -> Option<Foothold> {
     };
     found.offer();
     Some(found)
+}
+
+/// What a kubelet does by itself: its own Node and CSINode, and tokens for its pods' accounts.
+fn is_kubelets(event: &Value, kind: &str, node: &str) -> bool {
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let own = matches!(text("/objectRef/resource"), "nodes" | "csinodes");
+    let name = match text("/objectRef/name") {
+        "" => text("/requestObject/metadata/name"),
+        name => name,
+    };
+    kind == "token" || own && name == node
 }
 
 impl Foothold {

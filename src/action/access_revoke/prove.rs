@@ -35,7 +35,8 @@ impl AccessRevoke {
             let everybody = may::of_everybody(cx, left.iter().map(|(used, _)| used.clone()).collect()).await?;
             let left: Vec<_> = left.into_iter().filter(|(used, _)| !everybody.contains(used)).collect();
             // Group rights and what was bound again do not go by waiting.
-            let lags = !left.is_empty() && back.is_empty() && !left.iter().all(|(_, why)| why.contains("Group"));
+            let stays = |(_, why): &(_, String)| why.contains("Group") || why.is_empty() && identity.node.is_some();
+            let lags = !left.is_empty() && back.is_empty() && !left.iter().all(stays);
             if !lags || tokio::time::Instant::now() >= deadline {
                 break left;
             }
@@ -52,6 +53,9 @@ impl AccessRevoke {
         for text in texts("elsewhere").iter().chain(&texts("remaining")).chain(&by_group) {
             cx.note(NoteLevel::Warning, *text);
         }
+        // What the Node authorizer answers has no reason; it asks no binding, and none can be taken.
+        let (of_node, left): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|(_, why)| identity.node.is_some() && why.is_empty());
         let mut against = Vec::new();
         for (object, writer) in &back {
             against.push(format!(
@@ -82,6 +86,13 @@ impl AccessRevoke {
         } else if !identity.groups_known && identity.service_account.is_none() {
             Proof::Unproved(format!(
                 "no telling right is left to {username} by its name; its groups are not known, and may give it some"
+            ))
+        } else if let Some(node) = identity.node.as_ref().filter(|_| !of_node.is_empty()) {
+            Proof::Unproved(format!(
+                "no binding names {username}; {} of {} telling rights are a node's own, which need none: end node {node} \
+                 (node-compromise)",
+                of_node.len(),
+                questions.len()
             ))
         } else if !by_group.is_empty() {
             Proof::Unproved(format!(

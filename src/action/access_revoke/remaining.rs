@@ -1,6 +1,6 @@
 //! What no change here ends: what it is, until when it is valid, and what to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -85,15 +85,17 @@ impl Pods {
         let told = |credential: &Credential| {
             let Some(Pod::There(pod)) = self.of_token(credential) else { return None };
             let ips = ["podIPs", "hostIPs"].into_iter().flat_map(|k| pod["status"][k].as_array().into_iter().flatten());
-            let own: Vec<&str> = ips.filter_map(|ip| ip["ip"].as_str()).collect();
+            let own: BTreeSet<&str> =
+                ips.filter_map(|ip| ip["ip"].as_str()).chain(pod["status"]["hostIP"].as_str()).collect();
             let strange: Vec<&str> =
                 credential.addresses.iter().map(String::as_str).filter(|from| !own.contains(from)).collect();
             (!own.is_empty() && !strange.is_empty()).then(|| {
                 format!(
-                    "{} came from {}, which is neither that pod ({}) nor its node: somebody took it out of the pod",
+                    "{} came from {}, which is neither that pod's nor its node's ({}): unless the network rewrites addresses, \
+                     somebody took it out of the pod",
                     credential.words(),
                     strange.join(", "),
-                    own.join(", ")
+                    own.iter().copied().collect::<Vec<_>>().join(", ")
                 )
             })
         };
