@@ -236,6 +236,37 @@ mod tests {
     }
 
     #[test]
+    fn what_a_kubelet_does_by_itself_is_told_from_what_somebody_does_with_its_credential() {
+        let by = |node: &str, mut event: Value| {
+            event["user"]["username"] = format!("system:node:{node}").into();
+            of(&event)
+        };
+        let mut token = event("create", "", "serviceaccounts", "robot", 201);
+        token["objectRef"]["subresource"] = "token".into();
+        assert_eq!(by("n1", token.clone()), None);
+        assert_eq!(of(&token).unwrap().kind, "token");
+        assert_eq!(by("n1", event("patch", "", "nodes", "n1", 200)), None);
+        assert_eq!(by("n1", event("patch", "", "nodes", "n2", 200)).unwrap().name, "n2");
+        assert_eq!(by("n1", event("create", "", "pods", "p", 201)).unwrap().kind, "workload");
+    }
+
+    #[test]
+    fn one_line_says_what_is_there_and_what_to_do() {
+        let mut found = of(&event("create", "apps", "deployments", "miner", 201)).unwrap();
+        found.uid = "u".into();
+        found.say("yes", "");
+        let command = "kubectl delete deployments.apps miner -n shop";
+        assert_eq!(
+            found.words(),
+            format!("create of deployments.apps shop/miner (UID u): still there; remove: {command}")
+        );
+        found.say("no", "");
+        assert!(found.words().ends_with("not there any more"), "{}", found.words());
+        let read = of(&event("list", "", "secrets", "", 200)).unwrap();
+        assert_eq!(read.words(), "every Secret in shop was read; rotate each");
+    }
+
+    #[test]
     fn what_was_left_is_told_from_what_was_only_tried_or_read() {
         let found = of(&event("create", "rbac.authorization.k8s.io", "rolebindings", "back", 201)).unwrap();
         assert_eq!((found.kind.as_str(), found.step.as_str()), ("rights", "remove"));
@@ -251,6 +282,11 @@ mod tests {
         assert_eq!(of(&event("get", "", "configmaps", "p", 200)), None);
         let read = of(&event("list", "", "secrets", "", 200)).unwrap();
         assert_eq!((read.name.as_str(), read.command, read.step.as_str()), ("*", None, "rotate"));
+        for (resource, sub) in [("pods", "status"), ("pods", "eviction"), ("events", "")] {
+            let mut none = event("create", "", resource, "p", 201);
+            none["objectRef"]["subresource"] = sub.into();
+            assert_eq!(of(&none), None, "{resource} {sub}");
+        }
         let odd = of(&event("create", "", "pods", "a;rm -rf", 201)).unwrap();
         assert_eq!((odd.command.clone(), odd.path()), (None, None));
     }

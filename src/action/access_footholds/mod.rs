@@ -229,3 +229,22 @@ fn done(document: &Value) -> Done {
     });
     Done::taken(detail, Some(proof), observed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_object_of_the_same_name_is_not_taken_for_what_was_left() {
+        let one = |uid: &str, made: &str| {
+            let mut one = Foothold { last: "2026-11-25T03:00:00.5Z".into(), uid: uid.into(), ..Foothold::default() };
+            there(&mut one, &json!({"uid": "u", "creationTimestamp": made}));
+            (one.present.unwrap_or_default(), one.uid)
+        };
+        let (then, later) = ("2026-11-25T03:00:00Z", "2026-11-25T03:00:09Z");
+        assert_eq!(one("u", later), ("yes".into(), "u".into()));
+        assert_eq!(one("other", then), ("replaced".into(), "other".into()));
+        assert_eq!(one("", then), ("yes".into(), "u".into()));
+        assert_eq!(one("", later), ("replaced".into(), String::new()));
+    }
+}

@@ -26,7 +26,7 @@ pub(super) fn lines(identity: &Identity) -> Vec<String> {
         let from = credential.addresses.join(", ");
         all.push(format!("{}: {} from {from}{issued}", credential.words(), count(credential.requests, "request")));
     }
-    more(&mut all, credentials.count(), "credential");
+    more(&mut all, credentials.count(), "more credentials");
     all.extend(counted("by", &identity.agents));
     all.extend(counted("it acted as", &identity.acted_as));
     all.extend(counted("acted as it:", &identity.acted_by));
@@ -37,7 +37,7 @@ pub(super) fn lines(identity: &Identity) -> Vec<String> {
         let Other { user, shares, requests, first, last } = other;
         all.push(format!("from {shares} came also {user}: {}, {first} to {last}", count(*requests, "request")));
     }
-    more(&mut all, addresses.count(), "other at its addresses");
+    more(&mut all, addresses.count(), "others from its addresses");
     if !agents.is_empty() {
         let users: std::collections::BTreeSet<&str> = agents.iter().map(|other| other.user.as_str()).collect();
         let some: Vec<&str> = users.iter().take(SAID).copied().collect();
@@ -49,13 +49,13 @@ pub(super) fn lines(identity: &Identity) -> Vec<String> {
     for stream in streams.by_ref().take(SAID) {
         all.push(format!("{} is not seen to end", stream.words()));
     }
-    more(&mut all, streams.count(), "stream");
+    more(&mut all, streams.count(), "more streams");
     all
 }
 
 fn more(all: &mut Vec<String>, n: usize, what: &str) {
     if n > 0 {
-        all.push(format!("and {}", count(n as u64, &format!("more {what}"))));
+        all.push(format!("and {n} {what}"));
     }
 }
 

@@ -158,7 +158,10 @@ impl AccessRevoke {
         } else if identity.node.is_some() {
             let way = "the Node authorizer needs no binding: end the machine (node-compromise)";
             add("a node's own rights", "as long as its certificate is", way);
-        } else if !only_certificates {
+        } else if only_certificates {
+            let way = "none was seen in the log; if an issuer knows the name, disable it there";
+            add("any login of that name", "as long as its issuer takes it", way);
+        } else {
             let way = "disable it at the identity provider or in the cloud's access list; tokens already issued go on to their end";
             add("its login", "as long as its issuer takes it", way);
         }
@@ -236,5 +239,79 @@ impl AccessRevoke {
             _ => false,
         };
         self.end_pods && identity.credentials.iter().filter_map(|c| pods.of_token(c)).any(comes_from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::access::identity::Counted;
+    use crate::action::test_cx;
+
+    fn revoke(with: Value) -> AccessRevoke {
+        let mut all = json!({"of": {}});
+        all.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+        serde_json::from_value(all).unwrap()
+    }
+
+    fn stream(what: &str, name: &str, from: &str) -> Stream {
+        Stream {
+            what: what.into(),
+            namespace: "shop".into(),
+            name: name.into(),
+            since: "2026-11-25T03:00:00Z".into(),
+            from: from.into(),
+            credential: "JTI=a".into(),
+        }
+    }
+
+    /// A robot whose token is pod worker's, with a shell in victim from elsewhere, and a watch from worker.
+    fn identity() -> Identity {
+        let mut identity = Identity::named("system:serviceaccount:shop:robot", &[]);
+        identity.addresses = vec![Counted { value: "10.1.0.9".into(), requests: 1 }];
+        identity.credentials = vec![Credential {
+            id: "JTI=a".into(),
+            pod: Some(("worker".into(), "w".into())),
+            addresses: vec!["10.1.0.9".into(), "10.1.0.5".into()],
+            ..Credential::default()
+        }];
+        identity.streams = vec![stream("exec", "victim", "10.1.0.9"), stream("watch", "secrets", "10.1.0.5")];
+        identity
+    }
+
+    async fn left(with: Value, pods: Value) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let cx = test_cx::cx(folder.path(), move |(_, path, _)| match &pods[path.rsplit('/').next().unwrap()] {
+            Value::Null => test_cx::status(404, "NotFound", "none"),
+            pod => (200, pod.clone()),
+        });
+        let identity = identity();
+        let pods = Pods::look(&cx, &identity).await.unwrap();
+        let elsewhere = pods.elsewhere(&identity);
+        assert!(elsewhere.iter().all(|text| text.contains("came from 10.1.0.9, which")), "{elsewhere:?}");
+        let all = revoke(with).remaining(&identity, &pods, &BTreeMap::new());
+        let what = all.iter().map(|one| one["what"].as_str().unwrap().split(' ').next().unwrap().to_owned());
+        what.filter(|what| what != "tokens").collect()
+    }
+
+    fn pod(name: &str, uid: &str, ip: &str, made: &str) -> Value {
+        json!({"metadata": {"name": name, "namespace": "shop", "uid": uid, "creationTimestamp": made},
+               "status": {"podIPs": [{"ip": ip}], "hostIP": "10.0.0.1"}})
+    }
+
+    #[tokio::test]
+    async fn what_the_end_of_a_pod_cuts_is_not_said_to_stay_and_a_namesake_is_not_that_pod() {
+        let before = "2026-11-25T02:00:00Z";
+        let both =
+            json!({"worker": pod("worker", "w", "10.1.0.5", before), "victim": pod("victim", "v", "10.1.0.7", before)});
+        assert_eq!(left(json!({}), both.clone()).await, ["token", "exec", "watch"]);
+        assert_eq!(left(json!({"end-pods": true}), both.clone()).await, ["exec"]);
+        assert_eq!(left(json!({"end-streams": true}), both.clone()).await, ["token", "watch"]);
+        assert_eq!(left(json!({"recreate-account": true}), both).await, ["exec", "watch"]);
+        // Its pod is another by now, and so is the one that the shell was in.
+        let after = "2026-11-25T04:00:00Z";
+        let anew =
+            json!({"worker": pod("worker", "x", "10.1.0.5", after), "victim": pod("victim", "y", "10.1.0.7", after)});
+        assert_eq!(left(json!({}), anew).await, ["watch"]);
     }
 }
