@@ -290,8 +290,8 @@ fn footholds(desk: &Desk) -> Vec<Value> {
 fn outputs(desk: &Desk, step: &str) -> Value {
     let text = std::fs::read_to_string(desk.folder().join("journal.jsonl")).unwrap();
     let records = text.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
-    let ends = records.filter(|r| r["event"]["type"] == "step-finished" && r["event"]["step"] == step);
-    ends.last().unwrap_or_else(|| panic!("{step} has not ended"))["event"]["outputs"].clone()
+    let mut ends = records.filter(|r| r["event"]["type"] == "step-finished" && r["event"]["step"] == step);
+    ends.next_back().unwrap_or_else(|| panic!("{step} has not ended"))["event"]["outputs"].clone()
 }
 
 fn verified(desk: &Desk) {
@@ -339,6 +339,25 @@ fn a_stolen_token_is_followed_its_rights_are_taken_and_given_back() {
     assert!(scene.stolen(&legacy, &["get", "pods", "-o", "name"], "").ok);
     let before = scene.bindings();
 
+    // From a token's id to who it is, and not to the kubelet that had it issued; an address leads to two, and none is
+    // chosen.
+    let (id, ip) = (claims(&bound)["jti"].as_str().unwrap().to_owned(), scene.ns.get("pod", "stranger").unwrap());
+    let desk = Desk::new(&scene.ns);
+    let only = |set: &str| {
+        let audit = format!("audit-log={}", cluster().audit_log().display());
+        let window = format!("window={}s", scene.begun.elapsed().as_secs() + 5);
+        let mut all = arguments(&desk, &[&audit, &window, set]);
+        all.extend(["--only", "identify"].map(String::from));
+        desk.quell(&all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let ran = only(&format!("session={id}"));
+    assert_eq!(outputs(&desk, "identify")["username"], scene.robot(), "{}", ran.err);
+    let ran = only(&format!("address={}", ip["status"]["podIP"].as_str().unwrap()));
+    assert_eq!(ran.code, 6, "{}", ran.err);
+    for who in [scene.robot(), format!("system:serviceaccount:{name}:default")] {
+        assert!(ran.err.contains("2 identities fit") && ran.err.contains(&who), "{who}\n{}", ran.err);
+    }
+
     let desk = Desk::new(&scene.ns);
     let ran = scene.run(&desk, &[&format!("subject={name}/robot")]);
     assert_eq!(ran.code, 7, "a group still gives it rights\n{}", ran.err);
@@ -351,25 +370,28 @@ fn a_stolen_token_is_followed_its_rights_are_taken_and_given_back() {
 
     // Who it is, how it came, and who else came the same way.
     let found = desk.document("data/identify/identity.json")["identity"].clone();
-    let ip = scene.ns.get("pod", "stranger").unwrap()["status"]["podIP"].as_str().unwrap().to_owned();
+    let from = ip["status"]["podIP"].as_str().unwrap().to_owned();
     let uid = scene.ns.get("serviceaccount", "robot").unwrap()["metadata"]["uid"].clone();
     assert_eq!((&found["username"], &found["uid"]), (&json!(scene.robot()), &uid));
     assert_eq!(
         found["groups"],
         json!(["system:authenticated", "system:serviceaccounts", format!("system:serviceaccounts:{name}")])
     );
-    assert_eq!(found["addresses"][0]["value"], ip.as_str());
+    assert_eq!(found["addresses"][0]["value"], from.as_str());
     assert!(found["agents"][0]["value"].as_str().unwrap().starts_with("kubectl/"));
     let credentials = found["credentials"].as_array().unwrap();
     let id = format!("JTI={}", claims(&bound)["jti"].as_str().unwrap());
     let token = credentials.iter().find(|c| c["id"] == id.as_str()).unwrap_or_else(|| panic!("{credentials:#?}"));
-    assert_eq!((&token["pod"][0], &token["addresses"]), (&json!("worker"), &json!([ip])));
+    assert_eq!((&token["pod"][0], &token["addresses"]), (&json!("worker"), &json!([from])));
     assert!(credentials.iter().any(|c| c["secret"] == "robot-token"), "{credentials:#?}");
     let others = found["others"].as_array().unwrap();
     let same = format!("system:serviceaccount:{name}:default");
-    assert!(others.iter().any(|o| o["user"] == same.as_str() && o["shares"] == format!("address {ip}")), "{others:#?}");
+    assert!(
+        others.iter().any(|o| o["user"] == same.as_str() && o["shares"] == format!("address {from}")),
+        "{others:#?}"
+    );
     // And all of that is said, not only kept.
-    for text in [&id, "of Pod worker", &ip, &format!("came also {same}"), "the token in Secret robot-token"] {
+    for text in [&id, "of Pod worker", &from, &format!("came also {same}"), "the token in Secret robot-token"] {
         assert!(ran.err.contains(text), "{text}\n{}", ran.err);
     }
 
@@ -393,6 +415,9 @@ fn a_stolen_token_is_followed_its_rights_are_taken_and_given_back() {
     assert!(left[0]["reason"].as_str().unwrap().contains("by-group"), "{left:#?}");
     assert!(ran.err.contains(&format!("gives it rights by group system:serviceaccounts:{name} and is left")));
     assert!(ran.err.contains("valid until Pod worker is gone"), "{}", ran.err);
+    let taken =
+        format!("came from {}, which is neither that pod's nor its node's", ip["status"]["podIP"].as_str().unwrap());
+    assert!(ran.err.contains(&taken), "{}", ran.err);
     // The API server agrees: the token is still taken, and may nothing but what the group gives.
     let refused = scene.stolen(&bound, &["get", "secret", "bank"], "");
     assert!(refused.err.contains("Forbidden"), "{}", refused.err);
@@ -618,7 +643,7 @@ fn a_user_with_certificates_loses_what_name_and_group_gave_and_what_stays_is_sai
     assert_eq!(scene.named(&scene.ns, "contractors"), [format!("{name}-carol")]);
     assert!(scene.ns.get("rolebinding", "mallory").is_none());
     assert_eq!(scene.named(&scene.beside, "mallory"), [format!("{name}-carol")]);
-    assert_eq!(scene.named(&scene.beside, "account"), [mallory.clone()]);
+    assert_eq!(scene.named(&scene.beside, "account"), [mallory.as_str()]);
     // Of the one whose request is in the cluster its end is known; the other's is not, which is said.
     let rest = outputs(&desk, "revoke")["remaining"].clone();
     let rest: Vec<(&str, &str)> = rest

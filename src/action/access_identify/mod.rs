@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use super::access::Identity;
 use super::audit_reading::{self, Log, Paths, count, day};
 use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
-use crate::audit::{Answer, Query};
+use crate::audit::{Answer, Event, Query};
 use crate::cluster::Cx;
 use crate::event::{NoteLevel, ObjectRef, Op, Proof, Risk};
 use crate::evidence::segment;
@@ -90,6 +90,14 @@ struct Asked {
     log: Log,
     query: Query,
     subject: Option<String>,
+}
+
+impl Asked {
+    /// Whether a request was made with the credential that is asked about, if one is: its issue matches the query too.
+    fn holds(&self, event: &Event<'_>) -> bool {
+        let ids = &self.query.sessions;
+        ids.is_empty() || event.credential_id().is_some_and(|held| ids.iter().any(|id| held.ends_with(id.as_str())))
+    }
 }
 
 impl AccessIdentify {
@@ -191,8 +199,15 @@ fn read(cx: &Cx, asked: &Asked, groups: &[String]) -> Result<Value, Problem> {
     }
     let (mut scan, left) = asked.log.read(cx, &asked.query, &())?;
     let mut all: BTreeMap<String, Own> = BTreeMap::new();
+    let mut issued_to = None;
     for request in scan.requests.clone() {
         scan.originals.event(&request, |event| {
+            // Whoever had a credential issued is not who used it: for a pod's token that is its node's kubelet.
+            if !asked.holds(event) {
+                let account = format!("system:serviceaccount:{}:{}", event.namespace(), event.name());
+                issued_to = Some((account, event.user.username.to_string()));
+                return;
+            }
             let own = all.entry(event.user.username.to_string()).or_default();
             own.add(event, request.open, &asked.query);
         })?;
@@ -214,6 +229,10 @@ fn read(cx: &Cx, asked: &Asked, groups: &[String]) -> Result<Value, Problem> {
             user
         }
         None if all.len() == 1 => all.keys().next().cloned(),
+        None if all.is_empty() => issued_to.map(|(account, by)| {
+            notes.push(format!("its token was issued to {by}, and the log has no use of it"));
+            account
+        }),
         _ => None,
     };
     let Some(username) = chosen else {

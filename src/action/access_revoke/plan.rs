@@ -178,36 +178,32 @@ impl AccessRevoke {
     }
 
     async fn tokens(&self, cx: &Cx, identity: &Identity, plan: &mut StepPlan) -> Result<(), Problem> {
-        if let Some(account) = &identity.service_account {
-            if self.token_secrets {
-                let api: Api<Secret> = Api::namespaced(cx.client.clone(), &account.namespace);
-                let params = ListParams::default().fields("type=kubernetes.io/service-account-token");
-                // Metadata alone: the values never come here.
-                match api.list_metadata(&params).await.map_err(Problem::from) {
-                    Ok(list) => {
-                        let of = |meta: &kube::api::ObjectMeta| {
-                            meta.annotations.as_ref().and_then(|a| a.get("kubernetes.io/service-account.name")).cloned()
-                        };
-                        for found in list.items.iter().filter(|s| of(&s.metadata).as_ref() == Some(&account.name)) {
-                            let object = ObjectRef {
-                                api_version: "v1".into(),
-                                kind: "Secret".into(),
-                                namespace: Some(account.namespace.clone()),
-                                name: found.metadata.name.clone().unwrap_or_default(),
-                                uid: found.metadata.uid.clone(),
-                            };
-                            let why =
-                                "its token is not kept and must not come back; make a new Secret for whoever needs one";
-                            plan.ops.push(delete_op(object, "a token of it without an end", why));
-                        }
-                    }
-                    Err(problem) if cx.passes_on(&problem) => return Err(problem),
-                    Err(problem) => plan.warnings.push(format!(
-                        "whether there are token Secrets of it in {} is not known: {problem}; -n sets the namespace",
-                        account.namespace
-                    )),
+        let Some(account) = identity.service_account.as_ref().filter(|_| self.token_secrets) else { return Ok(()) };
+        let api: Api<Secret> = Api::namespaced(cx.client.clone(), &account.namespace);
+        let params = ListParams::default().fields("type=kubernetes.io/service-account-token");
+        // Metadata alone: the values never come here.
+        match api.list_metadata(&params).await.map_err(Problem::from) {
+            Ok(list) => {
+                let of = |meta: &kube::api::ObjectMeta| {
+                    meta.annotations.as_ref().and_then(|a| a.get("kubernetes.io/service-account.name")).cloned()
+                };
+                for found in list.items.iter().filter(|s| of(&s.metadata).as_ref() == Some(&account.name)) {
+                    let object = ObjectRef {
+                        api_version: "v1".into(),
+                        kind: "Secret".into(),
+                        namespace: Some(account.namespace.clone()),
+                        name: found.metadata.name.clone().unwrap_or_default(),
+                        uid: found.metadata.uid.clone(),
+                    };
+                    let why = "its token is not kept and must not come back; make a new Secret for whoever needs one";
+                    plan.ops.push(delete_op(object, "a token of it without an end", why));
                 }
             }
+            Err(problem) if cx.passes_on(&problem) => return Err(problem),
+            Err(problem) => plan.warnings.push(format!(
+                "whether there are token Secrets of it in {} is not known: {problem}; -n sets the namespace",
+                account.namespace
+            )),
         }
         Ok(())
     }
