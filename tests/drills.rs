@@ -446,7 +446,7 @@ const ACCESS_MUTANTS: &[Mutant] = &[
         name: "somebody else is revoked",
         change: |steps| {
             let i = at(steps, "identify");
-            steps[i]["with"]["subject"] = "carol".into();
+            steps[i]["with"]["subject"] = "carol@billing".into();
         },
         caught: Some(("collateral.allowed.1", "carol may create")),
     },

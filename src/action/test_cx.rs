@@ -49,6 +49,7 @@ pub fn cx(folder: &std::path::Path, server: impl Fn(Asked) -> (u16, Value) + Sen
         store: Arc::new(Store::new(folder, 1024 * 1024)),
         clock: Clock::Fixed(parse("2026-11-23T03:00:00Z").unwrap()),
         progress: Arc::new(|_, _, _| {}),
+        notes: Arc::default(),
         ask: Arc::new(Answer(None)),
         last_try: true,
     }

@@ -67,8 +67,12 @@ pub(super) async fn reopen(
     let state = State::of(&crate::journal::read(dir)?);
     let runbook = setup::runbook_of(dir, &state)?;
     let selection = part.map(|p| p.selection(&runbook)).transpose()?.unwrap_or_default();
-    let cluster = setup::connect(global, consent).await?;
+    let mut cluster = setup::connect(global, consent).await?;
     same_cluster(&state, &cluster.id)?;
+    // What `-n` said then holds on: a runbook need not have it as an input.
+    if let (None, Some(Event::Opened { cluster: then, .. })) = (&global.namespace, &state.opened) {
+        cluster.id.namespace = then.namespace.clone();
+    }
     let incident = dir.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_string();
     let work = Work {
         cluster,

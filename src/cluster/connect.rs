@@ -111,6 +111,19 @@ pub async fn unguarded(options: &Options) -> Result<Client, Problem> {
     Client::try_from(config).map_err(|e| unreachable(&id, &chain(&e)))
 }
 
+/// As [`unguarded`], with other credentials than the kubeconfig's: `user` as a kubeconfig's user is written.
+///
+/// # Errors
+/// [`Fault::Unreachable`] when there is no usable kubeconfig.
+pub async fn unguarded_as(options: &Options, user: serde_json::Value) -> Result<Client, Problem> {
+    let (mut config, id) = load(options).await?;
+    config.auth_info =
+        serde_json::from_value(user).map_err(|e| Problem::internal(format!("a kubeconfig's user: {e}")))?;
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    Client::try_from(config).map_err(|e| unreachable(&id, &chain(&e)))
+}
+
 async fn load(options: &Options) -> Result<(Config, ClusterId), Problem> {
     let no_config = |message: String| {
         Problem::new(Fault::Unreachable, message).hint("give --kubeconfig FILE (and --context NAME), or set KUBECONFIG")

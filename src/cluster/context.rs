@@ -1,9 +1,10 @@
 //! What an action is handed: a client that can do no more than it may, the store for evidence, and the run's facts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::{Fault, Problem};
 use crate::clock::Clock;
+use crate::event::NoteLevel;
 use crate::evidence::Store;
 
 /// The run's facts and doors, the same for `plan` and `apply` but for the client's rights.
@@ -24,6 +25,8 @@ pub struct Cx {
     pub clock: Clock,
     /// Shows progress: label, bytes so far, bytes expected.
     pub progress: Arc<Progress>,
+    /// What an operation has to say beside its outcome, one line each; `apply`'s alone are journaled.
+    pub notes: Arc<Notes>,
     /// What only a person can give.
     pub ask: Arc<dyn Ask>,
     /// The engine will not try again: what can be done without an answer is done without it, and said.
@@ -35,7 +38,17 @@ impl Cx {
     pub fn passes_on(&self, problem: &Problem) -> bool {
         problem.fault == Fault::Unreachable || problem.is_transient() && !self.last_try
     }
+
+    /// A line for people and the journal, before the operation's outcome.
+    pub fn note(&self, level: NoteLevel, text: impl Into<String>) {
+        if let Ok(mut notes) = self.notes.lock() {
+            notes.push((level, text.into()));
+        }
+    }
 }
+
+/// How loud, and the line.
+pub type Notes = Mutex<Vec<(NoteLevel, String)>>;
 
 /// Label, bytes so far, bytes expected.
 pub type Progress = dyn Fn(&str, u64, Option<u64>) + Send + Sync;

@@ -12,7 +12,7 @@ pub mod raw;
 pub mod selector;
 pub mod target;
 
-pub use connect::{Cluster, Options, unguarded};
+pub use connect::{Cluster, Options, unguarded, unguarded_as};
 pub use context::{Ask, ByHand, Cx, Progress};
 pub use guard::Tape;
 pub(crate) use problem::chain;

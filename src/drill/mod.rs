@@ -5,6 +5,7 @@
 //! ordinary run of the runbook, made by the same code as `quell run`. [`score`] judges by the journal, the artifacts and
 //! the cluster, and never asks the response how it went. [`outcome`] is what is kept, [`report`] what people read.
 
+mod credentials;
 pub mod inject;
 mod library;
 pub mod observe;

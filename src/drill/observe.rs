@@ -77,6 +77,8 @@ pub struct PodSeen {
     pub gone: Option<OffsetDateTime>,
     /// Somebody asked for its deletion.
     pub deleting: bool,
+    /// Its containers have ended, though the object may still be there.
+    pub ended: bool,
 }
 
 /// Watches until it is dropped.
@@ -243,12 +245,16 @@ impl Seen {
         let Some(uid) = pod.metadata.uid.clone() else { return };
         let labels = pod.metadata.labels.clone().unwrap_or_default();
         let (ready, deleting) = (is_ready(pod), pod.metadata.deletion_timestamp.is_some());
+        // A kubelet ends the containers first; the object stays until it has cleaned up.
+        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+        let ended = matches!(phase, Some("Succeeded" | "Failed"));
         let node = pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default();
         match self.pods.get_mut(&uid) {
             Some(known) => {
                 known.labels = labels;
                 known.ready = ready;
                 known.deleting = deleting;
+                known.ended = ended;
                 known.node = node;
             }
             None => {
@@ -256,7 +262,7 @@ impl Seen {
                 let first_labels = labels.clone();
                 self.pods.insert(
                     uid,
-                    PodSeen { name, node, labels, first_labels, ready, from_the_start, gone: None, deleting },
+                    PodSeen { name, node, labels, first_labels, ready, from_the_start, gone: None, deleting, ended },
                 );
             }
         }

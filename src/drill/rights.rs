@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Request;
 use serde_json::{Value, json};
 
-use super::scenario::Right;
+use super::scenario::{NAMESPACE, Right};
 use super::stage::Scene;
 use crate::cluster::Problem;
 
@@ -14,8 +14,9 @@ const PERIOD: Duration = Duration::from_millis(100);
 /// As whom it writes.
 const CONTROLLER: &str = "team-operator";
 
-/// User name and groups of `serviceaccount:NAME` in that namespace, or of a user's name.
+/// User name and groups of `serviceaccount:NAME` in that namespace, or of a user's name, in which the namespace may stand.
 pub fn user(namespace: &str, who: &str) -> (String, Vec<String>) {
+    let who = &who.replace(NAMESPACE, namespace);
     match who.strip_prefix("serviceaccount:") {
         Some(account) => (
             format!("system:serviceaccount:{namespace}:{account}"),

@@ -214,10 +214,11 @@ pub struct StartedProcess {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ApiRequest {
-    /// As whom: `serviceaccount:NAME` of the drill's namespace, or a user's name.
+    /// As whom: `serviceaccount:NAME` of the drill's namespace, or a user's name. `jane@$NAMESPACE` is nobody but the
+    /// drill's on a real cluster, where a bare name may be somebody's.
     #[serde(rename = "as")]
     pub as_user: String,
-    /// As whom they ask to act, by impersonation: written in the same way. Embedded cluster only.
+    /// As whom they ask to act, by impersonation: written in the same way.
     #[serde(default)]
     pub acting_as: String,
     /// From which address. On a real cluster it comes from where the drill runs.
@@ -302,7 +303,9 @@ pub struct Right {
 
 impl std::fmt::Display for Right {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} may {} {}", self.who, self.verb, self.resource)
+        // The namespace makes a name the drill's own; for people it says nothing.
+        let who = self.who.replace(&format!("@{NAMESPACE}"), "");
+        write!(f, "{who} may {} {}", self.verb, self.resource)
     }
 }
 

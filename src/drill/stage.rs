@@ -1,5 +1,6 @@
 //! The scene: an embedded cluster from the scenario, or a namespace of a real one, and the stage hands' own access.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use kube::api::ListParams;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use super::scenario::{NAMESPACE, Scenario};
 use crate::cluster::{Fault, Options, Problem, unguarded};
@@ -40,6 +42,8 @@ pub struct Scene {
     pub audit_log: Option<PathBuf>,
     /// The drill's id.
     pub id: String,
+    /// On a real cluster, those who act in the scene with credentials of their own, by name.
+    pub(super) others: Mutex<BTreeMap<String, Client>>,
 }
 
 impl Scene {
@@ -81,6 +85,7 @@ impl Scene {
             admin,
             audit_log: Some(audit_log),
             id: id.into(),
+            others: Mutex::default(),
         };
         scene.prepare(scenario, rights).await?;
         scene.strike(scenario);
@@ -107,6 +112,7 @@ impl Scene {
             admin,
             audit_log,
             id: "served".into(),
+            others: Mutex::default(),
         };
         scene.prepare(scenario, &[]).await?;
         scene.strike(scenario);
@@ -149,6 +155,7 @@ impl Scene {
             admin,
             audit_log: None,
             id: id.into(),
+            others: Mutex::default(),
         };
         let mut scenario = scenario.clone();
         for (from, to) in images {

@@ -90,6 +90,7 @@ impl Session {
             let cx = Cx { last_try: attempt >= retry.attempts, ..self.cx(client, &at.id, &op.id) };
             let result = self.unless_interrupted(at, op, action.apply(&cx, op)).await;
             self.journal_artifacts(&cx, op)?;
+            self.journal_notes(&cx, at)?;
             match result {
                 // It may have landed: without an outcome, resume looks.
                 Err(problem) if problem.fault == Fault::Interrupted => return Err(problem),
@@ -202,6 +203,15 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    fn journal_notes(&self, cx: &Cx, at: &Instance) -> Result<(), Problem> {
+        let notes = cx.notes.lock().map(|mut notes| std::mem::take(&mut *notes)).unwrap_or_default();
+        let note = |(level, text)| Event::Note { step: Some(at.id.clone()), level, text };
+        match notes.is_empty() {
+            true => Ok(()),
+            false => self.emit_all(notes.into_iter().map(note).collect()),
+        }
     }
 }
 

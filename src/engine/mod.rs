@@ -38,7 +38,7 @@ impl Session {
                     Fault::Approval | Fault::Refused | Fault::Locked => RunStatus::Stopped,
                     _ => RunStatus::Failed,
                 };
-                (status, exit::of_fault(problem.fault), vec![problem.message.clone()], Some(problem))
+                (status, exit::of_fault(problem.fault), vec![first_line(&problem.message)], Some(problem))
             }
         };
         if status == RunStatus::Interrupted {
@@ -51,4 +51,9 @@ impl Session {
             None => Ok((exit_code, open)),
         }
     }
+}
+
+/// What stands in the way was listed with the plan: in the record's end it is named, not listed again.
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().trim_end_matches(':').to_owned()
 }

@@ -194,7 +194,7 @@ impl Session {
 
     /// The RBAC preflight: every right that the planned steps' actions declare, asked of the API server.
     async fn rights(&self, plan: &mut Plan) -> Result<(), Problem> {
-        let mut wanted: BTreeMap<Question, (bool, BTreeSet<String>, &'static str)> = BTreeMap::new();
+        let mut wanted: BTreeMap<Question, Wanted> = BTreeMap::new();
         for step in &plan.steps {
             if step
                 .deferred
@@ -241,11 +241,10 @@ impl Session {
                 async move { access::denied(&client, questions).await }
             })
             .await?;
-        for question in denied {
-            let Some((optional, steps, why)) = wanted.get(&question) else { continue };
+        for ((optional, steps, why), question) in told_together(denied, &wanted) {
             let names = steps.iter().cloned().collect::<Vec<_>>().join(", ");
-            if *optional {
-                let text = format!("you may not {question} ({why}): it will be said as not read");
+            if optional {
+                let text = format!("you may not {question} ({why}): what needs it is left out, and said");
                 for step in plan.steps.iter_mut().filter(|s| steps.contains(&s.step)) {
                     step.warnings.push(text.clone());
                 }
@@ -258,6 +257,28 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Whether it can be done without, which steps ask, and why.
+type Wanted = (bool, BTreeSet<String>, &'static str);
+
+/// What was denied for the same reason stands in one sentence: verbs of one resource, and resources of the same verbs.
+fn told_together(denied: Vec<Question>, wanted: &BTreeMap<Question, Wanted>) -> Vec<(Wanted, Question)> {
+    let mut verbs: BTreeMap<(Wanted, Option<String>, String, String), Vec<String>> = BTreeMap::new();
+    for question in denied {
+        let Some(about) = wanted.get(&question).cloned() else { continue };
+        let Question { group, resource, verb, namespace } = question;
+        verbs.entry((about, namespace, group, resource)).or_default().push(verb);
+    }
+    let mut resources: BTreeMap<(Wanted, Option<String>, String), Vec<String>> = BTreeMap::new();
+    for ((about, namespace, group, resource), verbs) in verbs {
+        let name = if group.is_empty() { resource } else { format!("{resource}.{group}") };
+        resources.entry((about, namespace, verbs.join(", "))).or_default().push(name);
+    }
+    let one = |((about, namespace, verb), resources): (_, Vec<String>)| {
+        (about, Question { group: String::new(), resource: resources.join(", "), verb, namespace })
+    };
+    resources.into_iter().map(one).collect()
 }
 
 /// The engine's own need, for steps that change something: the Lease that tells other responders. Actions on nodes say

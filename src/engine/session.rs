@@ -167,6 +167,7 @@ impl Session {
                     event: Event::Progress { op: label_op.clone(), label: label.into(), bytes, total },
                 });
             }),
+            notes: Arc::default(),
             ask: self.ask.clone(),
             last_try: false,
         }

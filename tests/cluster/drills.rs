@@ -53,7 +53,7 @@ fn every_drill_passes_here_too_and_cleans_up() {
     }
     let cleaned = drill(&["clean"]);
     assert_eq!(cleaned.code, 0, "{}", cleaned.err);
-    let left = kubectl(&["get", "clusterroles,clusterrolebindings", "-l", "quell.dev/drill", "-o", "name"]);
+    let left = kubectl(&["get", "clusterroles,clusterrolebindings,csr", "-l", "quell.dev/drill", "-o", "name"]);
     assert!(left.trim().is_empty(), "{left}");
     let left = kubectl(&["get", "namespaces", "-l", "quell.dev/drill", "-o", "jsonpath={.items[*].status.phase}"]);
     assert!(left.split_whitespace().all(|phase| phase == "Terminating"), "{left}");

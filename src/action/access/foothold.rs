@@ -70,7 +70,19 @@ pub(crate) fn of(event: &Value) -> Option<Foothold> {
     if matches!(kind, "own-rights" | "read" | "path") {
         return None;
     }
+    // What an object's controller writes of it, and the end of a pod, leave nothing behind.
+    if matches!(text("/objectRef/subresource"), "status" | "eviction" | "binding" | "finalize") {
+        return None;
+    }
+    let chatter = matches!(
+        (text("/objectRef/apiGroup"), text("/objectRef/resource")),
+        ("", "events") | ("events.k8s.io", _) | ("coordination.k8s.io", _)
+    );
     let verb = text("/verb");
+    if chatter || text("/user/username").strip_prefix("system:node:").is_some_and(|node| is_kubelets(event, kind, node))
+    {
+        return None;
+    }
     let writes = matches!(verb, "create" | "update" | "patch");
     if kind != "secret-read" && kind != "session" && !writes {
         return None;
@@ -101,10 +113,49 @@ pub(crate) fn of(event: &Value) -> Option<Foothold> {
     Some(found)
 }
 
+/// What a kubelet does by itself: its own Node and CSINode, and tokens for its pods' accounts.
+fn is_kubelets(event: &Value, kind: &str, node: &str) -> bool {
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let own = matches!(text("/objectRef/resource"), "nodes" | "csinodes");
+    let name = match text("/objectRef/name") {
+        "" => text("/requestObject/metadata/name"),
+        name => name,
+    };
+    kind == "token" || own && name == node
+}
+
 impl Foothold {
     /// What makes two the same.
     pub fn key(&self) -> (String, String, String, String, String) {
         (self.kind.clone(), self.group.clone(), self.resource.clone(), self.namespace.clone(), self.name.clone())
+    }
+
+    /// One line for a person: what, whether it is still there, and what to do.
+    pub fn words(&self) -> String {
+        let of =
+            if self.group.is_empty() { self.resource.clone() } else { format!("{}.{}", self.resource, self.group) };
+        let place = if self.namespace.is_empty() { String::new() } else { format!("{}/", self.namespace) };
+        let uid = if self.uid.is_empty() { String::new() } else { format!(" (UID {})", self.uid) };
+        let name = format!("{place}{}", self.name);
+        let (what, thing) = match (self.kind.as_str(), self.name.as_str(), self.namespace.as_str()) {
+            ("secret-read", "*", "") => return "every Secret of the cluster was read; rotate each".into(),
+            ("secret-read", "*", namespace) => return format!("every Secret in {namespace} was read; rotate each"),
+            ("secret-read", ..) => (format!("Secret {name} was read"), ""),
+            ("token", ..) => (format!("a token was issued for serviceaccount {name}{uid}"), "the account is "),
+            ("session", ..) => (format!("session into {of} {name}{uid}"), ""),
+            _ => (format!("{} of {of} {name}{uid}", self.verbs.join(", ")), ""),
+        };
+        let present = match (self.kind.as_str(), self.present.as_deref()) {
+            ("secret-read", _) => String::new(),
+            (_, Some("yes")) => format!(": {thing}still there"),
+            (_, Some("no")) => return format!("{what}: {thing}not there any more"),
+            (_, Some("replaced")) => format!(": {thing}another one by now"),
+            _ => ": not known whether it is there".into(),
+        };
+        match &self.command {
+            Some(command) => format!("{what}{present}; {}: {command}", self.step),
+            None => format!("{what}{present}; {}", self.step),
+        }
     }
 
     /// Another request to the same.
@@ -159,7 +210,10 @@ impl Foothold {
                 ("isolate", format!("quell run pod-compromise{place} --set pod={name}"))
             }
             "session" => ("look", format!("kubectl get {of} {name}{place}")),
-            "token" => ("rotate", format!("quell run api-access{place} --set subject={namespace}/{name}")),
+            "token" => (
+                "rotate",
+                format!("quell run api-access{place} --set subject={namespace}/{name} --set recreate-account=true"),
+            ),
             "configuration" | "secret" if !self.verbs.iter().any(|v| v == "create") => {
                 ("look", format!("kubectl get {of} {name}{place} -o yaml --show-managed-fields"))
             }
@@ -182,6 +236,37 @@ mod tests {
     }
 
     #[test]
+    fn what_a_kubelet_does_by_itself_is_told_from_what_somebody_does_with_its_credential() {
+        let by = |node: &str, mut event: Value| {
+            event["user"]["username"] = format!("system:node:{node}").into();
+            of(&event)
+        };
+        let mut token = event("create", "", "serviceaccounts", "robot", 201);
+        token["objectRef"]["subresource"] = "token".into();
+        assert_eq!(by("n1", token.clone()), None);
+        assert_eq!(of(&token).unwrap().kind, "token");
+        assert_eq!(by("n1", event("patch", "", "nodes", "n1", 200)), None);
+        assert_eq!(by("n1", event("patch", "", "nodes", "n2", 200)).unwrap().name, "n2");
+        assert_eq!(by("n1", event("create", "", "pods", "p", 201)).unwrap().kind, "workload");
+    }
+
+    #[test]
+    fn one_line_says_what_is_there_and_what_to_do() {
+        let mut found = of(&event("create", "apps", "deployments", "miner", 201)).unwrap();
+        found.uid = "u".into();
+        found.say("yes", "");
+        let command = "kubectl delete deployments.apps miner -n shop";
+        assert_eq!(
+            found.words(),
+            format!("create of deployments.apps shop/miner (UID u): still there; remove: {command}")
+        );
+        found.say("no", "");
+        assert!(found.words().ends_with("not there any more"), "{}", found.words());
+        let read = of(&event("list", "", "secrets", "", 200)).unwrap();
+        assert_eq!(read.words(), "every Secret in shop was read; rotate each");
+    }
+
+    #[test]
     fn what_was_left_is_told_from_what_was_only_tried_or_read() {
         let found = of(&event("create", "rbac.authorization.k8s.io", "rolebindings", "back", 201)).unwrap();
         assert_eq!((found.kind.as_str(), found.step.as_str()), ("rights", "remove"));
@@ -197,6 +282,11 @@ mod tests {
         assert_eq!(of(&event("get", "", "configmaps", "p", 200)), None);
         let read = of(&event("list", "", "secrets", "", 200)).unwrap();
         assert_eq!((read.name.as_str(), read.command, read.step.as_str()), ("*", None, "rotate"));
+        for (resource, sub) in [("pods", "status"), ("pods", "eviction"), ("events", "")] {
+            let mut none = event("create", "", resource, "p", 201);
+            none["objectRef"]["subresource"] = sub.into();
+            assert_eq!(of(&none), None, "{resource} {sub}");
+        }
         let odd = of(&event("create", "", "pods", "a;rm -rf", 201)).unwrap();
         assert_eq!((odd.command.clone(), odd.path()), (None, None));
     }

@@ -61,15 +61,18 @@ pub(crate) struct Account {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Credential {
-    /// `JTI=…`, `X509SHA256=…`.
+    /// `JTI=…`, `X509SHA256=…`; `Secret NAME` for a token that lies in one, which has no id.
     pub id: String,
+    /// The Secret that it lies in.
+    pub secret: Option<String>,
     /// Name and UID of the pod that it is bound to.
     pub pod: Option<(String, String)>,
     pub node: Option<String>,
     pub requests: u64,
     pub addresses: Vec<String>,
-    /// When a token ends, if the log shows its issue.
+    /// When a token ends, if the log shows its issue with its body.
     pub expires: Option<String>,
+    pub issued: Option<String>,
     pub issued_by: Option<String>,
 }
 
@@ -115,6 +118,39 @@ pub(crate) struct Stream {
     pub name: String,
     pub since: String,
     pub from: String,
+    /// The id of the credential that it was begun with.
+    pub credential: String,
+}
+
+impl Stream {
+    /// Whether it goes into a pod: exec, attach, port-forward; a watch does not, nor does a log that is followed.
+    pub fn is_into_pod(&self) -> bool {
+        matches!(self.what.as_str(), "exec" | "attach" | "portforward")
+    }
+
+    /// `exec into shop/web since TIME from ADDRESS`.
+    pub fn words(&self) -> String {
+        let place = if self.namespace.is_empty() { String::new() } else { format!("{}/", self.namespace) };
+        let into = if self.is_into_pod() { "into" } else { "of" };
+        format!("{} {into} {place}{} since {} from {}", self.what, self.name, self.since, self.from)
+    }
+}
+
+impl Credential {
+    /// What it is, for people: kind, id, and what it is bound to.
+    pub fn words(&self) -> String {
+        let bound = match (&self.pod, &self.node) {
+            (Some((pod, _)), Some(node)) => format!(" of Pod {pod} on node {node}"),
+            (Some((pod, _)), None) => format!(" of Pod {pod}"),
+            (None, Some(node)) => format!(" bound to node {node}"),
+            (None, None) => String::new(),
+        };
+        match (&self.secret, self.id.starts_with("X509")) {
+            (Some(secret), _) => format!("the token in Secret {secret}"),
+            (None, true) => format!("client certificate {}", self.id),
+            (None, false) => format!("token {}{bound}", self.id),
+        }
+    }
 }
 
 impl Identity {

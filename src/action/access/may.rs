@@ -15,6 +15,7 @@ const TELLING: &[(&str, &str, &str, &str)] = &[
     ("*", "*", "*", ""),
     ("get", "", "secrets", ""),
     ("list", "", "secrets", ""),
+    ("list", "", "pods", ""),
     ("create", "", "pods", ""),
     ("create", "", "pods", "exec"),
     ("create", "", "serviceaccounts", "token"),

@@ -11,13 +11,16 @@ use serde_json::{Value, json};
 use super::access::foothold::Foothold;
 use super::audit_reading::count;
 use super::{Action, Conclusion, Done, Kind, Problem, Rule, Scope, Spec, StepPlan};
+use crate::clock;
 use crate::cluster::{Cx, Fault};
-use crate::event::{Label, Method, ObjectRef, Op, Proof, Risk, Source};
+use crate::event::{Label, Method, NoteLevel, ObjectRef, Op, Proof, Risk, Source};
 use crate::evidence::segment;
 
 const FORMAT: u32 = 1;
 /// Footholds in the step's outputs; all are in the artifact.
 const MAX_SHOWN: usize = 50;
+/// Footholds that are said.
+const MAX_SAID: usize = 25;
 
 /// Parameters of `access.footholds`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -94,6 +97,7 @@ impl Action for AccessFootholds {
         };
         let path = format!("data/{}/access.footholds.json", segment(&cx.step));
         if let Some(known) = cx.store.adopt_json(&path) {
+            say(cx, &known);
             return Ok(done(&known));
         }
         let started = cx.clock.now();
@@ -116,6 +120,7 @@ impl Action for AccessFootholds {
             started,
         };
         cx.store.put_json(&path, label, cx.clock, &made, Vec::new())?;
+        say(cx, &made);
         Ok(done(&made))
     }
 
@@ -143,22 +148,56 @@ async fn found(cx: &Cx, mut one: Foothold) -> Result<Foothold, Problem> {
         .body(Vec::new())
         .map_err(|e| Problem::internal(e.to_string()))?;
     match cx.client.request::<Value>(request).await.map_err(Problem::from) {
-        Ok(object) => {
-            let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-            if one.uid.is_empty() {
-                one.uid = uid;
-                one.say("yes", "by its name; the log does not tell its UID");
-            } else if one.uid == uid {
-                one.say("yes", "by its UID");
-            } else {
-                one.say("replaced", &format!("another object of that name is there, UID {uid}"));
-            }
-        }
+        Ok(object) => there(&mut one, &object["metadata"]),
         Err(problem) if problem.fault == Fault::NotFound => one.say("no", "there is none of that name"),
         Err(problem) if cx.passes_on(&problem) => return Err(problem),
         Err(problem) => one.say("unknown", &problem.to_string()),
     }
     Ok(one)
+}
+
+/// Whether what is there is what it made: by UID where the log tells it, else by when it was made.
+fn there(one: &mut Foothold, meta: &Value) {
+    let uid = meta["uid"].as_str().unwrap_or_default().to_owned();
+    let made = meta["creationTimestamp"].as_str().unwrap_or_default();
+    // The API server's times have whole seconds here, and a request takes a while.
+    let later = match (clock::parse(made), clock::parse(&one.last)) {
+        (Ok(made), Ok(last)) => made > last + time::Duration::seconds(2),
+        _ => false,
+    };
+    match one.uid.as_str() {
+        "" if later => {
+            one.say("replaced", &format!("what is there was made at {made}, after its last request; UID {uid}"))
+        }
+        "" => {
+            one.uid = uid;
+            one.say("yes", &format!("by its name, and by when it was made: {made}; the log does not tell the UID"));
+        }
+        known if known == uid => one.say("yes", "by its UID"),
+        _ => one.say("replaced", &format!("another object of that name is there, UID {uid}")),
+    }
+    if one.kind == "certificate" {
+        one.why.push_str("; a certificate that was signed for it stays valid when the request is deleted");
+    }
+}
+
+/// One line each: what is still there first, with its UID and the command against it.
+fn say(cx: &Cx, document: &Value) {
+    let mut all: Vec<Foothold> = serde_json::from_value(document["footholds"].clone()).unwrap_or_default();
+    let rank = |one: &Foothold| match one.present.as_deref() {
+        Some("yes") => 0,
+        Some("no") => 2,
+        _ => 1,
+    };
+    all.sort_by_key(rank);
+    for one in all.iter().take(MAX_SAID) {
+        let level = if rank(one) == 2 { NoteLevel::Info } else { NoteLevel::Warning };
+        cx.note(level, one.words());
+    }
+    if all.len() > MAX_SAID {
+        let path = document["list"].as_str().unwrap_or_default();
+        cx.note(NoteLevel::Warning, format!("{} more in {path}", count((all.len() - MAX_SAID) as u64, "foothold")));
+    }
 }
 
 fn done(document: &Value) -> Done {
@@ -167,26 +206,17 @@ fn done(document: &Value) -> Done {
     let there = with("yes");
     let read = all.iter().filter(|f| f["kind"] == "secret-read").count();
     let unknown = with("unknown").len() - read;
-    let name = |f: &&Value| {
-        let place = f["namespace"].as_str().filter(|n| !n.is_empty()).map(|n| format!("{n}/")).unwrap_or_default();
-        format!("{} {place}{}", f["resource"].as_str().unwrap_or_default(), f["name"].as_str().unwrap_or_default())
-    };
-    let mut named: Vec<String> = there.iter().take(5).map(name).collect();
-    if there.len() > 5 {
-        named.push(format!("{} more", there.len() - 5));
-    }
     let mut detail = format!("{}, {} still there", count(all.len() as u64, "foothold"), there.len());
-    if !named.is_empty() {
-        detail.push_str(": ");
-        detail.push_str(&named.join(", "));
-    }
     if read > 0 {
         detail.push_str(&format!("; {} to rotate", count(read as u64, "read Secret")));
     }
     let proof = match (unknown, document["covered"] == true) {
         (0, true) => Proof::Verified(format!("each was looked up: {detail}")),
-        (0, false) => Proof::Unproved(format!("{detail}; the log does not cover all, so there may be more")),
-        (n, _) => Proof::Unproved(format!("{detail}; of {n} it is not known whether they are there")),
+        (0, false) => Proof::Unproved("the log does not cover all of the window, so there may be more".into()),
+        (n, true) => Proof::Unproved(format!("of {n} it is not known whether they are there")),
+        (n, false) => Proof::Unproved(format!(
+            "of {n} it is not known whether they are there; the log does not cover all of the window, so there may be more"
+        )),
     };
     let keys = ["kind", "resource", "namespace", "name", "uid", "present", "step", "command", "acted_as"];
     let shown: Vec<Value> = all
@@ -198,4 +228,23 @@ fn done(document: &Value) -> Done {
         "footholds": shown, "total": all.len(), "present": there.len(), "list": document["list"],
     });
     Done::taken(detail, Some(proof), observed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_object_of_the_same_name_is_not_taken_for_what_was_left() {
+        let one = |uid: &str, made: &str| {
+            let mut one = Foothold { last: "2026-11-25T03:00:00.5Z".into(), uid: uid.into(), ..Foothold::default() };
+            there(&mut one, &json!({"uid": "u", "creationTimestamp": made}));
+            (one.present.unwrap_or_default(), one.uid)
+        };
+        let (then, later) = ("2026-11-25T03:00:00Z", "2026-11-25T03:00:09Z");
+        assert_eq!(one("u", later), ("yes".into(), "u".into()));
+        assert_eq!(one("other", then), ("replaced".into(), "other".into()));
+        assert_eq!(one("", then), ("yes".into(), "u".into()));
+        assert_eq!(one("", later), ("replaced".into(), String::new()));
+    }
 }

@@ -1,6 +1,7 @@
 //! `access.identify`: who it is, how it came, and who else came the same way.
 
 mod gather;
+mod words;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,9 +14,9 @@ use time::OffsetDateTime;
 use super::access::Identity;
 use super::audit_reading::{self, Log, Paths, count, day};
 use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
-use crate::audit::{Answer, Query};
+use crate::audit::{Answer, Event, Query};
 use crate::cluster::Cx;
-use crate::event::{ObjectRef, Op, Proof, Risk};
+use crate::event::{NoteLevel, ObjectRef, Op, Proof, Risk};
 use crate::evidence::segment;
 use gather::{Around, Own, Seen};
 
@@ -91,6 +92,14 @@ struct Asked {
     subject: Option<String>,
 }
 
+impl Asked {
+    /// Whether a request was made with the credential that is asked about, if one is: its issue matches the query too.
+    fn holds(&self, event: &Event<'_>) -> bool {
+        let ids = &self.query.sessions;
+        ids.is_empty() || event.credential_id().is_some_and(|held| ids.iter().any(|id| held.ends_with(id.as_str())))
+    }
+}
+
 impl AccessIdentify {
     fn asked(&self, now: OffsetDateTime) -> Result<Asked, String> {
         let given = |text: &Option<String>| text.clone().filter(|t| !t.trim().is_empty());
@@ -155,19 +164,26 @@ impl Action for AccessIdentify {
     async fn apply(&self, cx: &Cx, op: &Op) -> Result<Done, Problem> {
         let asked = self.asked(cx.clock.now()).map_err(Problem::usage)?;
         let path = format!("data/{}/identity.json", segment(&cx.step));
-        if let Some(document) = cx.store.adopt_json(&path) {
-            return done(&document);
+        let document = match cx.store.adopt_json(&path) {
+            Some(document) => document,
+            None => {
+                let (cx, object, groups) = (cx.clone(), op.object.clone(), self.groups.clone());
+                tokio::task::spawn_blocking(move || {
+                    let document = read(&cx, &asked, &groups)?;
+                    let label =
+                        asked.log.label(&object, "the identity", "application/json", "identity", cx.clock.now());
+                    cx.store.put_json(&path, label, cx.clock, &document, Vec::new())?;
+                    Ok::<_, Problem>(document)
+                })
+                .await
+                .map_err(|e| Problem::internal(format!("reading the audit log ended early: {e}")))??
+            }
+        };
+        let done = done(&document)?;
+        for line in words::lines(&Identity::read(&document["identity"])) {
+            cx.note(NoteLevel::Info, line);
         }
-        let (cx, object, groups) = (cx.clone(), op.object.clone(), self.groups.clone());
-        let document = tokio::task::spawn_blocking(move || {
-            let document = read(&cx, &asked, &groups)?;
-            let label = asked.log.label(&object, "the identity", "application/json", "identity", cx.clock.now());
-            cx.store.put_json(&path, label, cx.clock, &document, Vec::new())?;
-            Ok::<_, Problem>(document)
-        })
-        .await
-        .map_err(|e| Problem::internal(format!("reading the audit log ended early: {e}")))??;
-        done(&document)
+        Ok(done)
     }
 
     fn conclude(&self, plan_outputs: &Value, done: &[(Op, Done)]) -> Conclusion {
@@ -183,8 +199,15 @@ fn read(cx: &Cx, asked: &Asked, groups: &[String]) -> Result<Value, Problem> {
     }
     let (mut scan, left) = asked.log.read(cx, &asked.query, &())?;
     let mut all: BTreeMap<String, Own> = BTreeMap::new();
+    let mut issued_to = None;
     for request in scan.requests.clone() {
         scan.originals.event(&request, |event| {
+            // Whoever had a credential issued is not who used it: for a pod's token that is its node's kubelet.
+            if !asked.holds(event) {
+                let account = format!("system:serviceaccount:{}:{}", event.namespace(), event.name());
+                issued_to = Some((account, event.user.username.to_string()));
+                return;
+            }
             let own = all.entry(event.user.username.to_string()).or_default();
             own.add(event, request.open, &asked.query);
         })?;
@@ -206,6 +229,10 @@ fn read(cx: &Cx, asked: &Asked, groups: &[String]) -> Result<Value, Problem> {
             user
         }
         None if all.len() == 1 => all.keys().next().cloned(),
+        None if all.is_empty() => issued_to.map(|(account, by)| {
+            notes.push(format!("its token was issued to {by}, and the log has no use of it"));
+            account
+        }),
         _ => None,
     };
     let Some(username) = chosen else {
@@ -299,7 +326,7 @@ fn done(document: &Value) -> Result<Done, Problem> {
     let proof = if doubts.is_empty() {
         Proof::Verified(format!("by the audit log's own lines, which cover the whole window: {detail}"))
     } else {
-        Proof::Unproved(format!("{detail}; not all can be known: {}", doubts.join("; ")))
+        Proof::Unproved(format!("not all of {username} can be known: {}", doubts.join("; ")))
     };
     Ok(Done::taken(detail, Some(proof), json!(identity)))
 }

@@ -1,5 +1,7 @@
 //! One write at a time: a subject out of a binding, a token's Secret or a pod away, an account anew; and back.
 
+use std::time::Duration;
+
 use http::Request;
 use serde_json::{Value, json};
 
@@ -7,6 +9,9 @@ use crate::action::Done;
 use crate::action::access::{Identity, binding};
 use crate::cluster::{Cx, Fault, Problem, raw};
 use crate::event::{Landed, ObjectRef, Op, OpStatus, Proof};
+
+/// How long a pod may take past its grace.
+const LAGS: Duration = Duration::from_secs(30);
 
 /// The binding as it is now, if it is still that one.
 async fn current(cx: &Cx, op: &Op) -> Result<Option<Value>, Problem> {
@@ -64,6 +69,11 @@ async fn removed(cx: &Cx, op: &Op, identity: &Identity, groups: &[String]) -> Re
         Err(problem) if problem.fault == Fault::NotFound => None,
         Err(problem) => return Err(problem),
     };
+    // The binding itself is gone where it named nobody else.
+    let done = match op.verb.as_str() {
+        "delete" => format!("{} is deleted: it gave {who} {}", op.object, binding::role(&op.before)),
+        _ => format!("{who} is out of {}", op.object),
+    };
     let proof = match &now {
         Some(found) if !binding::going(found, identity, groups).is_empty() => Proof::Refuted(format!(
             "{} names {who} again already, written by {}",
@@ -73,7 +83,7 @@ async fn removed(cx: &Cx, op: &Op, identity: &Identity, groups: &[String]) -> Re
         Some(_) => Proof::Verified(format!("{} does not name {who}: read back", op.object)),
         None => Proof::Verified(format!("{} is gone: read back", op.object)),
     };
-    Ok(Done::applied(format!("{who} is out of {}", op.object), proof, Value::Null))
+    Ok(Done::applied(done, proof, Value::Null))
 }
 
 fn already(op: &Op) -> Done {
@@ -195,34 +205,77 @@ pub(super) async fn delete(cx: &Cx, op: &Op) -> Result<Done, Problem> {
     }))
 }
 
-/// By whether it is to be seen. Deletion that lasts (a pod's grace) counts as asked for.
+/// By whether it is to be seen; a pod that ends is waited for.
 pub(super) async fn deleted(cx: &Cx, op: &Op) -> Result<(Landed, Option<Done>), Problem> {
-    // The body of a Secret is not asked for.
-    let request = Request::get(plain_path(&op.object))
-        .header("accept", "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io")
+    let done = |text: String, proof: fn(String) -> Proof| {
+        Ok((Landed::Yes, Some(Done::applied(text.clone(), proof(text), Value::Null))))
+    };
+    let mut deadline = None;
+    loop {
+        let found = match metadata(cx, &op.object).await {
+            Ok(found) => found.filter(|f| f["metadata"]["uid"].as_str() == op.object.uid.as_deref()),
+            // Without the right to read it, its absence is not shown.
+            Err(problem) if problem.fault == Fault::Refused => {
+                let text = format!("{} was deleted; that it is gone could not be read back", op.object);
+                return done(text, Proof::Unproved);
+            }
+            Err(problem) => return Err(problem),
+        };
+        let Some(found) = found else {
+            return done(format!("{} of that UID is gone{}", op.object, ended(&op.object)), Proof::Verified);
+        };
+        let meta = &found["metadata"];
+        if !meta["deletionTimestamp"].is_string() {
+            return Ok((Landed::No, None));
+        }
+        let grace = Duration::from_secs(meta["deletionGracePeriodSeconds"].as_u64().unwrap_or_default());
+        let until = *deadline.get_or_insert(tokio::time::Instant::now() + grace + LAGS);
+        if tokio::time::Instant::now() >= until {
+            let held: Vec<&str> =
+                meta["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let why = match held.is_empty() {
+                true => "its node has not ended it".to_owned(),
+                false => format!("finalizers hold it: {}", held.join(", ")),
+            };
+            let text = format!(
+                "{} is being deleted and still there past its grace ({why}): its token is valid until 60 s after its \
+                 deletion, and streams into it may be open",
+                op.object
+            );
+            return done(text, Proof::Unproved);
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// What ended with it, by the API server's own rule; its answers to tokens are kept for 10 s.
+///
+/// <https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/>
+fn ended(object: &ObjectRef) -> &'static str {
+    match object.kind.as_str() {
+        "Secret" => ": its token is refused, from the API server's cache at latest 10 s after",
+        "Pod" => ", and with it its token, its own connections and the streams into it",
+        "ServiceAccount" => ", and every token of it is refused, from the API server's cache at latest 10 s after",
+        _ => "",
+    }
+}
+
+/// Its metadata. A Secret is found by a list, which takes the right that it was found with, and its body is not asked for.
+async fn metadata(cx: &Cx, object: &ObjectRef) -> Result<Option<Value>, Problem> {
+    let path = plain_path(object);
+    let (uri, kind) = match path.rsplit_once('/').filter(|_| object.kind == "Secret") {
+        Some((folder, name)) => (format!("{folder}?fieldSelector=metadata.name%3D{name}"), "PartialObjectMetadataList"),
+        None => (path, "PartialObjectMetadata"),
+    };
+    let request = Request::get(uri)
+        .header("accept", format!("application/json;as={kind};v=v1;g=meta.k8s.io"))
         .body(Vec::new())
         .map_err(|e| Problem::internal(e.to_string()))?;
-    let found = match cx.client.request::<Value>(request).await.map_err(Problem::from) {
-        Ok(found) => Some(found),
-        Err(problem) if problem.fault == Fault::NotFound => None,
-        // Without the right to read it, its absence is not shown.
-        Err(problem) if problem.fault == Fault::Refused => {
-            let text = format!("{} was deleted; that it is gone could not be read back", op.object);
-            return Ok((Landed::Yes, Some(Done::applied(text.clone(), Proof::Unproved(text), Value::Null))));
-        }
-        Err(problem) => return Err(problem),
-    };
-    let same = found.filter(|f| f["metadata"]["uid"].as_str() == op.object.uid.as_deref());
-    match same {
-        None => {
-            let text = format!("{} of that UID is gone", op.object);
-            Ok((Landed::Yes, Some(Done::applied(text.clone(), Proof::Verified(text), Value::Null))))
-        }
-        Some(found) if found["metadata"]["deletionTimestamp"].is_string() => {
-            let text = format!("{} ends; its token is valid until 60 s after its deletion", op.object);
-            Ok((Landed::Yes, Some(Done::applied(text.clone(), Proof::Unproved(text), Value::Null))))
-        }
-        Some(_) => Ok((Landed::No, None)),
+    match cx.client.request::<Value>(request).await.map_err(Problem::from) {
+        Ok(mut found) if object.kind == "Secret" => Ok(found["items"].get_mut(0).map(Value::take)),
+        Ok(found) => Ok(Some(found)),
+        Err(problem) if problem.fault == Fault::NotFound => Ok(None),
+        Err(problem) => Err(problem),
     }
 }
 
@@ -236,6 +289,11 @@ pub(super) async fn create(cx: &Cx, op: &Op) -> Result<Done, Problem> {
         }
         // The default account of a namespace is made again by a controller.
         Err(problem) if problem.fault == Fault::Conflict => {
+            let found = metadata(cx, &op.object).await?.unwrap_or_default();
+            if found["metadata"]["uid"] == op.detail["old"] {
+                return Err(Problem::failed(format!("{} is not made anew: the old one is still there", op.object))
+                    .hint("look at its finalizers; `quell resume` makes it once the old one is gone"));
+            }
             let text = format!("{} was made again by somebody else already", op.object);
             let proof = Some(Proof::Verified(text.clone()));
             Ok(Done { status: OpStatus::AlreadySo, detail: text, proof, observed: Value::Null })
@@ -246,6 +304,7 @@ pub(super) async fn create(cx: &Cx, op: &Op) -> Result<Done, Problem> {
 
 pub(super) async fn created(cx: &Cx, op: &Op) -> Result<(Landed, Option<Done>), Problem> {
     match raw::get(&cx.client, &plain_path(&op.object)).await {
+        Ok(found) if found["metadata"]["uid"] == op.detail["old"] => Ok((Landed::No, None)),
         Ok(_) => {
             let text = format!("{} is there", op.object);
             Ok((Landed::Yes, Some(Done::applied(text.clone(), Proof::Verified(text), Value::Null))))

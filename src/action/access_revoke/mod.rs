@@ -3,6 +3,7 @@
 mod change;
 mod plan;
 mod prove;
+mod remaining;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -109,6 +110,14 @@ impl Kind for AccessRevoke {
                 &["bind"],
                 Scope::Cluster,
                 "the API server takes any edit of a binding, a removal too, for a grant of its role",
+                true,
+            ),
+            rule(
+                "certificates.k8s.io",
+                "certificatesigningrequests",
+                &["list"],
+                Scope::Cluster,
+                "until when a client certificate is valid, where its request is still there",
                 true,
             ),
             rule(

@@ -7,19 +7,17 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
+use super::remaining::{self, Pod, Pods};
 use super::{AccessRevoke, change};
 use crate::action::StepPlan;
 use crate::action::access::{Identity, binding, may};
-use crate::action::audit_reading::count;
-use crate::cluster::{Cx, Fault, Problem, raw};
+use crate::cluster::{Cx, Problem, raw};
 use crate::event::{Guarded, ObjectRef, Op, OpKind, Risk, Undo};
 
 /// Where the control plane keeps its own; the engine's guard knows a team's beside.
 const PROTECTED: &[&str] = &["kube-system", "kube-public", "kube-node-lease"];
-/// After a pod's deletion its token is good for so long.
-///
-/// <https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#bound-service-account-tokens>
-const LINGERS: &str = "60 s after its deletion";
+/// Groups to which the API server's own default bindings give a little.
+const EVERYBODY: &[&str] = &["system:authenticated", "system:unauthenticated", "system:serviceaccounts"];
 
 impl AccessRevoke {
     pub(super) async fn planned(&self, cx: &Cx, identity: &Identity) -> Result<StepPlan, Problem> {
@@ -53,7 +51,13 @@ impl AccessRevoke {
             plan.ops.push(op);
         }
         self.tokens(cx, identity, &mut plan).await?;
-        let remaining = self.remaining(identity);
+        let pods = Pods::look(cx, identity).await?;
+        self.ends(identity, &pods, &mut plan);
+        self.anew(cx, identity, &mut plan).await?;
+        let elsewhere = pods.elsewhere(identity);
+        plan.warnings.extend(elsewhere.iter().cloned());
+        let certificates = remaining::ends_of_certificates(cx, identity).await?;
+        let remaining = self.remaining(identity, &pods, &certificates);
         plan.warnings.extend(remaining.iter().filter_map(|r| r["text"].as_str().map(str::to_owned)));
         for given in &by_group {
             plan.warnings.push(given["text"].as_str().unwrap_or_default().to_owned());
@@ -70,7 +74,11 @@ impl AccessRevoke {
             questions.len()
         );
         let mut op = Op::observe(target, summary);
-        op.detail = json!({"what": "prove", "questions": questions});
+        let texts = |all: &[Value]| all.iter().map(|one| one["text"].clone()).collect::<Vec<_>>();
+        op.detail = json!({
+            "what": "prove", "questions": questions, "left": texts(&by_group), "remaining": texts(&remaining),
+            "elsewhere": elsewhere,
+        });
         plan.ops.push(op);
         self.as_one(cx, identity, &mut plan);
         plan.outputs = json!({
@@ -84,7 +92,9 @@ impl AccessRevoke {
     /// protected namespace is guarded all the same.
     fn as_one(&self, cx: &Cx, identity: &Identity, plan: &mut StepPlan) {
         let username = identity.username.clone().unwrap_or_default();
-        for op in plan.ops.iter_mut().filter(|op| op.kind == OpKind::Change) {
+        // The account is made anew alone, one after the other: its end must not be followed by nothing.
+        let together = |op: &&mut Op| op.kind == OpKind::Change && op.detail["account"].is_null();
+        for op in plan.ops.iter_mut().filter(together) {
             let namespace = op.object.namespace.as_deref().unwrap_or_default();
             if PROTECTED.contains(&namespace) && op.risk < Risk::Destructive {
                 let why = format!("changes {} in a protected namespace", op.object);
@@ -112,9 +122,12 @@ impl AccessRevoke {
             (
                 "patch",
                 format!(
-                    "take {who} out of {object} ({}); {} stay",
+                    "take {who} out of {object} ({}); {}",
                     binding::role(found),
-                    count(rest.len() as u64, "other subject")
+                    match rest.len() {
+                        1 => "its other subject stays".to_owned(),
+                        n => format!("its {n} other subjects stay"),
+                    }
                 ),
             )
         };
@@ -136,7 +149,8 @@ impl AccessRevoke {
         for subject in found["subjects"].as_array().into_iter().flatten() {
             let Some(binding::Way::Group(group)) = binding::way(subject, namespace, identity) else { continue };
             // What every cluster gives to all of its users is no finding.
-            if group == "system:authenticated" && found["metadata"]["labels"]["kubernetes.io/bootstrapping"].is_string()
+            if EVERYBODY.contains(&group.as_str())
+                && found["metadata"]["labels"]["kubernetes.io/bootstrapping"].is_string()
                 || self.remove_groups.contains(&group)
             {
                 continue;
@@ -164,164 +178,83 @@ impl AccessRevoke {
     }
 
     async fn tokens(&self, cx: &Cx, identity: &Identity, plan: &mut StepPlan) -> Result<(), Problem> {
-        if let Some(account) = &identity.service_account {
-            if self.token_secrets {
-                let api: Api<Secret> = Api::namespaced(cx.client.clone(), &account.namespace);
-                let params = ListParams::default().fields("type=kubernetes.io/service-account-token");
-                // Metadata alone: the values never come here.
-                match api.list_metadata(&params).await.map_err(Problem::from) {
-                    Ok(list) => {
-                        let of = |meta: &kube::api::ObjectMeta| {
-                            meta.annotations.as_ref().and_then(|a| a.get("kubernetes.io/service-account.name")).cloned()
-                        };
-                        for found in list.items.iter().filter(|s| of(&s.metadata).as_ref() == Some(&account.name)) {
-                            let object = ObjectRef {
-                                api_version: "v1".into(),
-                                kind: "Secret".into(),
-                                namespace: Some(account.namespace.clone()),
-                                name: found.metadata.name.clone().unwrap_or_default(),
-                                uid: found.metadata.uid.clone(),
-                            };
-                            let why =
-                                "its token is not kept and must not come back; make a new Secret for whoever needs one";
-                            plan.ops.push(delete_op(object, "a token of it without an end", why));
-                        }
-                    }
-                    Err(problem) if cx.passes_on(&problem) => return Err(problem),
-                    Err(problem) => plan.warnings.push(format!(
-                        "whether there are token Secrets of it in {} is not known: {problem}; -n sets the namespace",
-                        account.namespace
-                    )),
+        let Some(account) = identity.service_account.as_ref().filter(|_| self.token_secrets) else { return Ok(()) };
+        let api: Api<Secret> = Api::namespaced(cx.client.clone(), &account.namespace);
+        let params = ListParams::default().fields("type=kubernetes.io/service-account-token");
+        // Metadata alone: the values never come here.
+        match api.list_metadata(&params).await.map_err(Problem::from) {
+            Ok(list) => {
+                let of = |meta: &kube::api::ObjectMeta| {
+                    meta.annotations.as_ref().and_then(|a| a.get("kubernetes.io/service-account.name")).cloned()
+                };
+                for found in list.items.iter().filter(|s| of(&s.metadata).as_ref() == Some(&account.name)) {
+                    let object = ObjectRef {
+                        api_version: "v1".into(),
+                        kind: "Secret".into(),
+                        namespace: Some(account.namespace.clone()),
+                        name: found.metadata.name.clone().unwrap_or_default(),
+                        uid: found.metadata.uid.clone(),
+                    };
+                    let why = "its token is not kept and must not come back; make a new Secret for whoever needs one";
+                    plan.ops.push(delete_op(object, "a token of it without an end", why));
                 }
             }
-            self.pods_of(cx, identity, account.namespace.as_str(), plan).await?;
-            if self.recreate_account {
-                let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}", account.namespace, account.name);
-                let found = raw::get(&cx.client, &path).await?;
-                let object = ObjectRef { uid: found["metadata"]["uid"].as_str().map(Into::into), ..identity.object() };
-                let why = "a new account has another UID: tokens of the old one stay dead, which is what it is for";
-                plan.ops.push(delete_op(object.clone(), "every token of it ends", why));
-                let made = change::anew(&found);
-                let text = format!("make {object} anew; its pods must be restarted to get tokens of it");
-                let mut op = Op::change("create", ObjectRef { uid: None, ..object }, text, Risk::High, Undo::NotNeeded);
-                op.detail = json!({"what": "create", "manifest": made});
-                plan.ops.push(op);
+            Err(problem) if cx.passes_on(&problem) => return Err(problem),
+            Err(problem) => plan.warnings.push(format!(
+                "whether there are token Secrets of it in {} is not known: {problem}; -n sets the namespace",
+                account.namespace
+            )),
+        }
+        Ok(())
+    }
+
+    async fn anew(&self, cx: &Cx, identity: &Identity, plan: &mut StepPlan) -> Result<(), Problem> {
+        let Some(account) = identity.service_account.as_ref().filter(|_| self.recreate_account) else { return Ok(()) };
+        let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}", account.namespace, account.name);
+        let found = raw::get(&cx.client, &path).await?;
+        let object = ObjectRef { uid: found["metadata"]["uid"].as_str().map(Into::into), ..identity.object() };
+        let why = "a new account has another UID: tokens of the old one stay dead, which is what it is for";
+        let mut delete = delete_op(object.clone(), "every token of it ends", why);
+        delete.detail["account"] = json!(true);
+        let text = format!("make {object} anew; its pods must be restarted to get tokens of it");
+        let new = ObjectRef { uid: None, ..object.clone() };
+        let mut create = Op::change("create", new, text, Risk::High, Undo::NotNeeded);
+        create.detail = json!({"what": "create", "account": true, "old": object.uid, "manifest": change::anew(&found)});
+        plan.ops.extend([delete, create]);
+        Ok(())
+    }
+
+    /// The pods that its tokens are bound to, where they are to end; and those that streams into are open.
+    fn ends(&self, identity: &Identity, pods: &Pods, plan: &mut StepPlan) {
+        let mut end = |pod: &Value, why: &str| {
+            let text = |key: &str| pod["metadata"][key].as_str().map(str::to_owned);
+            let object = ObjectRef {
+                api_version: "v1".into(),
+                kind: "Pod".into(),
+                namespace: text("namespace"),
+                name: text("name").unwrap_or_default(),
+                uid: text("uid"),
+            };
+            if !plan.ops.iter().any(|op| op.object == object) {
+                plan.ops.push(delete_op(object, why, "the pod's memory and writable layer are gone"));
+            }
+        };
+        if self.end_pods {
+            for credential in &identity.credentials {
+                if let Some(Pod::There(pod)) = pods.of_token(credential) {
+                    end(pod, "the token that it came with is that pod's");
+                }
             }
         }
         if self.end_streams {
-            let mut seen = BTreeSet::new();
-            for stream in identity.streams.iter().filter(|s| s.what != "watch") {
-                if seen.insert((&stream.namespace, &stream.name)) {
-                    let why = format!("a stream ({}) into it may be open since {}", stream.what, stream.since);
-                    pod_op(cx, &stream.namespace, &stream.name, None, &why, plan).await?;
+            for stream in identity.streams.iter().filter(|s| s.is_into_pod()) {
+                if let Some(Pod::There(pod)) = pods.of_stream(stream) {
+                    end(pod, &format!("a stream ({}) into it may be open since {}", stream.what, stream.since));
                 }
             }
         }
-        Ok(())
+        plan.warnings.extend(pods.unknown().filter(|_| self.end_pods || self.end_streams));
     }
-
-    async fn pods_of(&self, cx: &Cx, identity: &Identity, namespace: &str, plan: &mut StepPlan) -> Result<(), Problem> {
-        if self.end_pods {
-            for (name, uid) in identity.credentials.iter().filter_map(|c| c.pod.as_ref()) {
-                pod_op(cx, namespace, name, Some(uid), "the token that it came with is that pod's", plan).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What no change here ends.
-    fn remaining(&self, identity: &Identity) -> Vec<Value> {
-        let mut all = Vec::new();
-        let mut add = |what: &str, until: &str, way: &str| {
-            let text = format!("{what}: valid {until}; {way}");
-            all.push(json!({"what": what, "until": until, "way": way, "text": text}));
-        };
-        if identity.is_master() {
-            let way = "no authorizer is asked about it; replace the CA, and until then keep it from the API server by network";
-            add("membership of system:masters", "until its certificate ends", way);
-        }
-        for credential in &identity.credentials {
-            let id = &credential.id;
-            match &credential.pod {
-                _ if id.starts_with("X509") => {
-                    let way = "Kubernetes has no revocation list; it may do nothing without a binding, until the CA is replaced";
-                    add(&format!("client certificate {id}"), "until its own end, which the log does not tell", way);
-                }
-                _ if self.recreate_account && identity.service_account.is_some() => {}
-                Some(_) if self.end_pods => {}
-                Some((pod, _)) => {
-                    let until = format!("until pod {pod} is gone, and {LINGERS}");
-                    add(&format!("token {id}"), &until, "capture the pod and end it (pod-compromise), or set end-pods");
-                }
-                None => {
-                    let until = credential.expires.as_ref().map_or_else(
-                        || "until its own end, which the log does not tell".to_owned(),
-                        |at| format!("until {at}"),
-                    );
-                    let way = if identity.service_account.is_some() {
-                        "recreate-account ends every token of the account"
-                    } else {
-                        "end its sessions at its issuer"
-                    };
-                    add(&format!("token {id}"), &until, way);
-                }
-            }
-        }
-        if identity.service_account.is_some() {
-            let way = "whoever takes them outside the cluster must refuse the account there; so must the cloud's own sessions be ended";
-            add("tokens for outside audiences", "until their own end", way);
-        } else if identity.node.is_some() {
-            let way = "the Node authorizer needs no binding: end the machine (node-compromise)";
-            add("a node's own rights", "as long as its certificate is", way);
-        } else {
-            let way = "disable it at the identity provider or in the cloud's access list; tokens already issued go on to their end";
-            add("its login", "as long as its issuer takes it", way);
-        }
-        for stream in &identity.streams {
-            if self.end_streams && stream.what != "watch" {
-                continue;
-            }
-            let what = format!("{} of {}/{} since {}", stream.what, stream.namespace, stream.name, stream.since);
-            let way = "rights are asked about at its begin alone; end the pod (end-streams), or restart the API server";
-            add(&what, "until one side ends it", way);
-        }
-        all
-    }
-}
-
-async fn pod_op(
-    cx: &Cx,
-    namespace: &str,
-    name: &str,
-    uid: Option<&String>,
-    why: &str,
-    plan: &mut StepPlan,
-) -> Result<(), Problem> {
-    let found = match raw::get(&cx.client, &format!("/api/v1/namespaces/{namespace}/pods/{name}")).await {
-        Ok(found) => found,
-        Err(problem) if problem.fault == Fault::NotFound => return Ok(()),
-        Err(problem) if cx.passes_on(&problem) => return Err(problem),
-        Err(problem) => {
-            plan.warnings.push(format!("Pod {namespace}/{name} is not ended: {problem}; -n sets the namespace"));
-            return Ok(());
-        }
-    };
-    let is = found["metadata"]["uid"].as_str().unwrap_or_default();
-    if uid.is_some_and(|uid| uid != is) {
-        // That pod is gone, and its token with it.
-        return Ok(());
-    }
-    let object = ObjectRef {
-        api_version: "v1".into(),
-        kind: "Pod".into(),
-        namespace: Some(namespace.into()),
-        name: name.into(),
-        uid: Some(is.into()),
-    };
-    if !plan.ops.iter().any(|op| op.object == object) {
-        plan.ops.push(delete_op(object, why, "the pod's memory and writable layer are gone"));
-    }
-    Ok(())
 }
 
 fn delete_op(object: ObjectRef, why: &str, impossible: &str) -> Op {

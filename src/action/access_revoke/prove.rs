@@ -14,8 +14,9 @@ use super::AccessRevoke;
 use crate::action::Done;
 use crate::action::access::identity::Used;
 use crate::action::access::{Identity, binding, may};
+use crate::action::audit_reading::count;
 use crate::cluster::{Cx, Problem};
-use crate::event::{Op, Proof};
+use crate::event::{NoteLevel, Op, Proof};
 
 /// How long the API server's own caches may take to see what was removed.
 const SETTLES: Duration = Duration::from_secs(5);
@@ -34,7 +35,8 @@ impl AccessRevoke {
             let everybody = may::of_everybody(cx, left.iter().map(|(used, _)| used.clone()).collect()).await?;
             let left: Vec<_> = left.into_iter().filter(|(used, _)| !everybody.contains(used)).collect();
             // Group rights and what was bound again do not go by waiting.
-            let lags = !left.is_empty() && back.is_empty() && !left.iter().all(|(_, why)| why.contains("Group"));
+            let stays = |(_, why): &(_, String)| why.contains("Group") || why.is_empty() && identity.node.is_some();
+            let lags = !left.is_empty() && back.is_empty() && !left.iter().all(stays);
             if !lags || tokio::time::Instant::now() >= deadline {
                 break left;
             }
@@ -44,6 +46,16 @@ impl AccessRevoke {
         let after: Vec<Value> =
             left.iter().map(|(used, why)| json!({"right": may::text(used), "reason": why})).collect();
         let observed = json!({"allowed_after": after, "came_back": back});
+        let texts = |key: &str| -> Vec<&str> {
+            op.detail[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+        };
+        let by_group = texts("left");
+        for text in texts("elsewhere").iter().chain(&texts("remaining")).chain(&by_group) {
+            cx.note(NoteLevel::Warning, *text);
+        }
+        // What the Node authorizer answers has no reason; it asks no binding, and none can be taken.
+        let (of_node, left): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|(_, why)| identity.node.is_some() && why.is_empty());
         let mut against = Vec::new();
         for (object, writer) in &back {
             against.push(format!(
@@ -74,6 +86,21 @@ impl AccessRevoke {
         } else if !identity.groups_known && identity.service_account.is_none() {
             Proof::Unproved(format!(
                 "no telling right is left to {username} by its name; its groups are not known, and may give it some"
+            ))
+        } else if let Some(node) = identity.node.as_ref().filter(|_| !of_node.is_empty()) {
+            Proof::Unproved(format!(
+                "no binding names {username}; {} of {} telling rights are a node's own, which need none: end node {node} \
+                 (node-compromise)",
+                of_node.len(),
+                questions.len()
+            ))
+        } else if !by_group.is_empty() {
+            Proof::Unproved(format!(
+                "no binding named {username} for {} s, and none of {} telling rights is left, but {} by its groups gives it \
+                 rights and was left",
+                self.watch_seconds,
+                questions.len(),
+                count(by_group.len() as u64, "binding"),
             ))
         } else {
             Proof::Verified(format!(

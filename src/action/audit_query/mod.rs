@@ -12,13 +12,15 @@ use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
 use crate::audit::detect::{Detectors, Looking};
 use crate::audit::{Answer, Query, Wanted};
 use crate::cluster::Cx;
-use crate::event::{ObjectRef, Op, Proof, Risk};
+use crate::event::{NoteLevel, ObjectRef, Op, Proof, Risk};
 use crate::evidence::segment;
 
 /// The version of the answer's form.
 const FORMAT: u32 = 1;
 /// Users that are named in the step's outputs; all are in the answer.
 const MAX_NAMED: usize = 50;
+/// Users that are said.
+const MAX_SAID: usize = 20;
 
 /// Parameters of `audit.query`. What is given must all hold.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -167,14 +169,16 @@ impl Action for AuditQuery {
         {
             cx.store.adopt(&slice);
             cx.store.adopt(&format!("{at}/audit.findings.json"));
+            say(cx, &document);
             return Ok(done(&document));
         }
-        let (cx, object) = (cx.clone(), op.object.clone());
+        let (own, object) = (cx.clone(), op.object.clone());
         let findings = format!("{at}/audit.findings.json");
         // Reading a log takes a processor for as long as the disk gives: not on the runtime's own threads.
-        let document = tokio::task::spawn_blocking(move || read(&cx, &asked, &object, [&slice, &findings, &answer]))
+        let document = tokio::task::spawn_blocking(move || read(&own, &asked, &object, [&slice, &findings, &answer]))
             .await
             .map_err(|e| Problem::internal(format!("reading the audit log ended early: {e}")))??;
+        say(cx, &document);
         Ok(done(&document))
     }
 
@@ -232,6 +236,19 @@ fn read(cx: &Cx, asked: &Asked, object: &ObjectRef, [slice, findings, answer]: [
         asked.log.label(object, "who asked, findings in short, coverage", "application/json", "audit answer", started);
     cx.store.put_json(answer, label, cx.clock, &document, Vec::new())?;
     Ok(document)
+}
+
+/// Who made them; the findings are told at the step's end.
+fn say(cx: &Cx, document: &Value) {
+    let mut users: Vec<(&String, u64)> =
+        document["users"].as_object().into_iter().flatten().map(|(u, n)| (u, n.as_u64().unwrap_or(0))).collect();
+    users.sort_by_key(|(user, n)| (std::cmp::Reverse(*n), *user));
+    let some: Vec<String> = users.iter().take(MAX_SAID).map(|(user, n)| format!("{user} ({n})")).collect();
+    if !some.is_empty() {
+        let rest = users.len() - some.len();
+        let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+        cx.note(NoteLevel::Info, format!("by {}{rest}", some.join(", ")));
+    }
 }
 
 /// The outcome, from the document: the same for a fresh one and one that an earlier try had finished.

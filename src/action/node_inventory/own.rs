@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::cluster::access::{Question, denied};
 use crate::cluster::{Cx, Problem, raw};
@@ -60,6 +61,13 @@ fn is_of(request: &Value, node: &str) -> bool {
             let found = der.windows(user.len()).enumerate().filter(|(_, w)| *w == user.as_bytes());
             found.into_iter().any(|(at, _)| at > 0 && usize::from(der[at - 1]) == user.len())
         })
+}
+
+/// Of every certificate whose signing request is still there: its SHA-256 fingerprint in hexadecimal, and its end.
+pub(crate) async fn issued_certificates(cx: &Cx) -> Result<Vec<(String, String)>, Problem> {
+    let (all, _) = raw::list(&cx.client, "/apis/certificates.k8s.io/v1/certificatesigningrequests").await?;
+    let issued = all.iter().filter_map(|request| der(&request["status"]["certificate"]));
+    Ok(issued.filter_map(|der| Some((crate::collector::hex(&Sha256::digest(&der)), expires(&der)?))).collect())
 }
 
 /// Neither approved nor denied yet.

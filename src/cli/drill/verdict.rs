@@ -57,6 +57,7 @@ impl Play<'_> {
             said,
             people: self.people,
             replaced,
+            real: self.real,
         };
         let (times, checks) = (score::milestones(&facts), score::checks(&facts));
         let mut timeline = beside.moments.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();

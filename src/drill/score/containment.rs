@@ -143,8 +143,11 @@ fn rotation(facts: &Facts<'_>) -> Vec<Check> {
             let wanted: Vec<(&str, &str)> = selector.split(',').filter_map(|t| t.split_once('=')).collect();
             let mut pods: Vec<_> = facts.seen.pods.values().collect();
             pods.retain(|p| wanted.iter().all(|(k, v)| p.first_labels.get(*k).map(String::as_str) == Some(*v)));
-            let old: Vec<&str> =
-                pods.iter().filter(|p| p.from_the_start && p.gone.is_none()).map(|p| p.name.as_str()).collect();
+            let old: Vec<&str> = pods
+                .iter()
+                .filter(|p| p.from_the_start && p.gone.is_none() && !p.ended)
+                .map(|p| p.name.as_str())
+                .collect();
             let ready = pods.iter().filter(|p| !p.from_the_start && p.gone.is_none() && p.ready).count();
             let found = match (old.is_empty(), ready) {
                 (false, _) => format!("still running since before: {}", old.join(", ")),

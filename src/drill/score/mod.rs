@@ -43,6 +43,8 @@ pub struct Facts<'a> {
     pub people: bool,
     /// Whether the suspect was meant to die by the scenario's own hand.
     pub replaced: bool,
+    /// The scene was on a real cluster.
+    pub real: bool,
 }
 
 /// An operation with its intent and outcome.
