@@ -26,11 +26,14 @@
 //! # let _ = report.findings;
 //! ```
 
+mod document;
 mod fact;
 mod finding;
+mod follow;
 mod gather;
 pub mod known;
 mod look;
+mod looking;
 mod needs;
 mod network;
 #[cfg(test)]
@@ -42,15 +45,18 @@ mod template;
 mod tokens;
 mod window;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use fact::{Fact, MAX_TEXT, Out, Outcome, Subject};
+pub use document::{DOCUMENT, counts, document, headline, told};
+pub use fact::{Fact, MAX_TEXT, Out, Outcome, Subject, outcome};
 pub use finding::{EventRef, FORMAT, Finding, Who};
+pub use follow::{Follow, follow, one as follow_one};
 pub use look::{Actor, Look, Verbs};
+pub use looking::{Looked, Looking, Ours};
 pub use needs::{Blindness, Unknowable};
 pub use rule::Rule;
 pub use session::{BoundPod, CallCount, Issued, Seen, Session, SessionKind};
@@ -235,7 +241,12 @@ impl Detectors {
     }
 
     /// What all of it comes to.
-    pub fn reduce(&self, mut gathered: Gathered) -> Report {
+    pub fn reduce(&self, gathered: Gathered) -> Report {
+        self.reduce_to(gathered, None)
+    }
+
+    /// What all of it comes to, as far as it touches what is asked about.
+    fn reduce_to(&self, mut gathered: Gathered, asked: Option<&looking::Asked>) -> Report {
         let everything = &mut gathered.everything;
         everything.finish();
         let mut facts = gathered.facts.by_detection;
@@ -254,7 +265,17 @@ impl Detectors {
             let around = Around { sessions: &sessions, nodes: &nodes };
             let mut judged = detection.judge(kept.sorted(), &around);
             fact::sort(&mut judged);
-            let found = finding::findings(&spec, &judged);
+            let mut found = finding::findings(&spec, &judged);
+            if let Some(asked) = asked {
+                let ours =
+                    |f: &&Fact| asked.origin(&f.place.origin) || spec.id == tokens::ID && asked.session(&f.object);
+                let subjects: HashSet<_> = judged
+                    .iter()
+                    .filter(ours)
+                    .map(|f| (f.subject.user.as_str(), f.subject.impersonated.as_deref()))
+                    .collect();
+                found.retain(|f| subjects.contains(&(f.subject.user.as_str(), f.subject.impersonated_user.as_deref())));
+            }
             if matches!(spec.on, On::Every | On::Resources(_)) && spec.id == tokens::ID {
                 remarks = judged.iter().map(|f| (f.object.clone(), f.note.clone())).collect();
             }
@@ -264,6 +285,12 @@ impl Detectors {
             if let Some(session) = sessions.iter_mut().find(|s| *session == *s.id) {
                 session.remarks.push(remark.to_string());
             }
+        }
+        if let Some(asked) = asked {
+            sessions.retain(|s| match s.kind {
+                SessionKind::Identity => asked.session(&s.user),
+                _ => asked.session(&s.id),
+            });
         }
         findings.sort_by(|a, b| {
             (b.severity, a.first, &a.id, &a.subject.user, &a.subject.impersonated_user).cmp(&(
