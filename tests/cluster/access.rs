@@ -152,10 +152,15 @@ impl Scene {
         called(&cluster().admin(), &all.iter().map(String::as_str).collect::<Vec<_>>(), input)
     }
 
+    /// This scene's time and a little more: a busy machine plans for a while before it looks.
+    fn window(&self) -> String {
+        format!("window={}s", self.begun.elapsed().as_secs() + 20)
+    }
+
     /// With nothing but what the intruder may, in this scene's time alone.
     fn run(&self, desk: &Desk, sets: &[&str]) -> Ran {
         let audit = format!("audit-log={}", cluster().audit_log().display());
-        let window = format!("window={}s", self.begun.elapsed().as_secs() + 5);
+        let window = self.window();
         playbook(desk, &[&[audit.as_str(), &window, "watch=2s"], sets].concat())
     }
 
@@ -345,7 +350,7 @@ fn a_stolen_token_is_followed_its_rights_are_taken_and_given_back() {
     let desk = Desk::new(&scene.ns);
     let only = |set: &str| {
         let audit = format!("audit-log={}", cluster().audit_log().display());
-        let window = format!("window={}s", scene.begun.elapsed().as_secs() + 5);
+        let window = scene.window();
         let mut all = arguments(&desk, &[&audit, &window, set]);
         all.extend(["--only", "identify"].map(String::from));
         desk.quell(&all.iter().map(String::as_str).collect::<Vec<_>>())
@@ -802,7 +807,7 @@ fn an_audit_review_reads_only_and_says_who_read_a_secret() {
     let before = scene.bindings();
     let desk = Desk::new(&scene.ns);
     let audit = format!("audit-log={}", cluster().audit_log().display());
-    let window = format!("window={}s", scene.begun.elapsed().as_secs() + 5);
+    let window = scene.window();
     let secret = format!("secret={name}/bank");
     let arguments = ["run", "audit-review", "-n", &name, "--set", &secret, "--set", &audit, "--set", &window];
     let output = desk.command(&arguments).env("KUBECONFIG", &reader).output().unwrap();

@@ -13,6 +13,7 @@ use super::audit_reading::{self, Log, Paths, count, day};
 use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
 use crate::audit::detect::{Detectors, Looking};
 use crate::audit::{Answer, Event, Query};
+use crate::clock;
 use crate::cluster::Cx;
 use crate::event::{NoteLevel, ObjectRef, Op, Proof, Risk};
 use crate::evidence::segment;
@@ -74,7 +75,14 @@ impl Kind for AccessReview {
 impl AccessReview {
     fn log(&self, cx: &Cx) -> Result<Log, String> {
         let until = self.until.as_deref();
-        Log::new(self.audit_log.as_ref(), self.window, until, &self.trusted_proxies, cx.clock.now())
+        let mut log = Log::new(self.audit_log.as_ref(), self.window, until, &self.trusted_proxies, cx.clock.now())?;
+        // However long approvals took meanwhile: what it was found by is in the review.
+        let found_from = clock::parse(&Identity::read(&self.of).first).ok();
+        log.window.start = match (log.window.start, found_from) {
+            (Some(start), Some(first)) => Some(start.min(first)),
+            (start, _) => start,
+        };
+        Ok(log)
     }
 }
 
@@ -252,7 +260,7 @@ fn read(
     Ok(document)
 }
 
-/// Streams that are not seen to end; the findings are told at the step's end.
+/// Streams that are not seen to end.
 fn say(cx: &Cx, document: &Value) {
     for call in open(document) {
         let text = |key: &str| call[key].as_str().unwrap_or_default();

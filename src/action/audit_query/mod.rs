@@ -238,7 +238,7 @@ fn read(cx: &Cx, asked: &Asked, object: &ObjectRef, [slice, findings, answer]: [
     Ok(document)
 }
 
-/// Who made them; the findings are told at the step's end.
+/// Who made them.
 fn say(cx: &Cx, document: &Value) {
     let mut users: Vec<(&String, u64)> =
         document["users"].as_object().into_iter().flatten().map(|(u, n)| (u, n.as_u64().unwrap_or(0))).collect();
