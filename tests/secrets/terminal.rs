@@ -25,7 +25,7 @@ impl Terminal {
             script.env(name, value.unwrap_or_default());
         }
         script.current_dir(command.get_current_dir().unwrap());
-        let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("util-linux has `script`");
+        let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (send, said) = channel();
         let mut out = child.stdout.take().unwrap();
         std::thread::spawn(move || {

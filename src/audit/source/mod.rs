@@ -133,16 +133,23 @@ fn elsewhere(path: &Path) -> Option<Problem> {
     let (scheme, _) = text.split_once("://")?;
     let how = match scheme {
         "abfs" | "abfss" | "azblob" | "wasb" | "wasbs" => {
-            "write it as az://CONTAINER/PREFIX, with AZURE_STORAGE_ACCOUNT_NAME set".into()
+            "write it as az://CONTAINER/PREFIX, with AZURE_STORAGE_ACCOUNT_NAME set"
         }
         "http" | "https" if text.contains(".blob.core.windows.net") => {
-            "write it as az://CONTAINER/PREFIX, with AZURE_STORAGE_ACCOUNT_NAME set".into()
+            "write it as az://CONTAINER/PREFIX, with AZURE_STORAGE_ACCOUNT_NAME set"
         }
-        "http" | "https" => format!("`curl --fail '{text}' | quell audit -` reads it as it comes"),
-        "gcs" => "write it as gs://BUCKET/PREFIX".into(),
+        "http" | "https" => "`curl --fail URL | quell audit -` reads it as it comes",
+        "gcs" => "write it as gs://BUCKET/PREFIX",
         _ => return None,
     };
-    Some(Problem::usage(format!("{text} is neither on this machine nor an object store's address")).hint(how))
+    // A signature or a password in it is not repeated.
+    let host = text.split(['?', '#']).next().unwrap_or_default();
+    let host = match host.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        // abfss:// has its container there.
+        Some((scheme, rest)) if scheme.starts_with("http") => format!("{scheme}://{rest}"),
+        _ => host.to_owned(),
+    };
+    Some(Problem::usage(format!("{host} is neither on this machine nor an object store's address")).hint(how))
 }
 
 /// The paths that a pattern stands for; a path without one, or that is there under its very name, is itself.
@@ -265,6 +272,14 @@ mod tests {
         assert!(find(&[at("*.txt")]).unwrap_err().message.contains("no file is named like"));
         let problem = find(&["https://example.org/audit.log".into()]).unwrap_err();
         assert!(problem.hint.unwrap().contains("| quell audit -"));
+        for secret in [
+            "https://u:hidden@example.org/a?sig=hidden",
+            "https://x.blob.core.windows.net/c?sig=hidden",
+            "s3://k:hidden@b/a",
+        ] {
+            let problem = find(&[secret.into()]).unwrap_err();
+            assert!(!format!("{problem} {:?}", problem.hint).contains("hidden"), "{problem}");
+        }
     }
 
     #[test]

@@ -105,6 +105,10 @@ fn wait<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> 
 /// Errors: what is missing in the environment, and what the store refuses.
 pub fn find(path: &Path, files: &mut Vec<LogFile>) -> Result<(), Problem> {
     let Some(address) = Address::of(path) else { return Ok(()) };
+    if address.bucket.contains(['@', ':', '?']) {
+        return Err(Problem::usage(format!("the bucket of a {}:// address is no bucket's name", address.scheme))
+            .hint("credentials belong into the environment, not into an address: others can read a command line"));
+    }
     let shown = path.display().to_string();
     if address.bucket.is_empty() {
         return Err(Problem::usage(format!("{shown} names no bucket")).hint("write it as s3://BUCKET/PREFIX"));
