@@ -76,13 +76,13 @@ pub(super) async fn inventory(
     let (own, left) = own(record);
     entries.extend(own);
     handed_over.extend(left);
+    handed_over.extend(of_past(record));
     Ok(json!({
         "known": true,
         "credentials": entries,
         "handed_over": handed_over,
         "consumers_known": there.values().all(Option::is_some),
         "not_looked_at": [
-            "pods that ran on the node before, and what they could read: the audit log's bindings would tell",
             "credentials in files, images and memory of the node, its cloud's instance role and metadata service",
             "who else may read these Secrets, and who did",
         ],
@@ -147,6 +147,22 @@ fn token(record: &Value, credential: &Value, namespace: &str, now: Option<&[Pod]
         "way_to_rotate": "delete the pods: a bound token dies with its pod",
     });
     (entry, left)
+}
+
+/// What of the pods that ran there before is not known.
+fn of_past(record: &Value) -> Option<String> {
+    let past = &record["past"];
+    let doubts: Vec<&str> = past["doubts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    match (past["known"] == true, doubts.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(format!("pods that ran there before may have read more: {}", doubts.join("; "))),
+        (false, false) => Some(doubts.join("; ")),
+        (false, true) => Some(
+            "what pods could read that ran there before and are gone is not known: no audit log was given \
+             (--set audit-log=PATH); ask it who was bound to the node"
+                .into(),
+        ),
+    }
 }
 
 /// What the node itself holds.
