@@ -129,7 +129,10 @@ impl NodeDrain {
             cx.store.put_json(&path, label, cx.clock, &document, Vec::new())?;
         }
         if found.is_none() {
-            wrong.push(format!("{} is no more: somebody deleted it, and whether its machine runs is not known", op.object));
+            wrong.push(format!(
+                "{} is no more: somebody deleted it, and whether its machine runs is not known",
+                op.object
+            ));
         }
         let proof = if cordoned == Some(false) {
             Proof::Refuted(format!("{} is schedulable: somebody took the cordon back", op.object))
