@@ -257,7 +257,8 @@ pub(super) fn list(document: &Value, node: &ObjectRef, at: &str) -> String {
         v.as_array().into_iter().flatten().filter_map(|s| s.as_str().map(str::to_owned)).collect()
     };
     let mut out = format!(
-        "What {node} (UID {}) could read, and has to be rotated by hand. As of {at}.\nValues are in none of this.\n",
+        "What {node} (UID {}) could read, and has to be rotated by hand. As of {at}.\nValues are in none of this.\n\
+         `quell run exposed-secret -n NAMESPACE --set secret=NAME --set provider=…` leads through one Secret.\n",
         node.uid.as_deref().unwrap_or("unknown")
     );
     let lefts = document["hand_over"].as_array().map_or(&[][..], Vec::as_slice);
@@ -316,7 +317,8 @@ mod tests {
         let node = ObjectRef { kind: "Node".into(), name: "n".into(), uid: Some("u".into()), ..ObjectRef::default() };
         assert_eq!(
             list(&document, &node, "NOW"),
-            "What Node n (UID u) could read, and has to be rotated by hand. As of NOW.\nValues are in none of this.\n\n\
+            "What Node n (UID u) could read, and has to be rotated by hand. As of NOW.\nValues are in none of this.\n`quell run \
+             exposed-secret -n NAMESPACE --set secret=NAME --set provider=…` leads through one Secret.\n\n\
              [ ] Secret shop/db\n      keys:       password\n      owner:      External Secrets [31m(es)\n      \
              way:        change it in the store\n      reached by: env\n      for pods:   a, b\n      \
              restart:    deployment/web\n\n[ ] tokens of shop/web\n      taken until then\n"

@@ -305,7 +305,8 @@ pub(super) fn together(now: &Value, past: &Value) -> Vec<Value> {
                     .as_array()
                     .zip(credential["keys"].as_array())
                     .map(|(a, b)| a.iter().chain(b).filter_map(Value::as_str).collect());
-                if !known["keys"].is_null() || credential["kind"] == "service-account-token" {
+                // Null: all of them.
+                if !known["keys"].is_null() {
                     known["keys"] = json!(keys);
                 }
             }
