@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::issuer::{line, private_file};
 use super::program::Program;
 use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
 use crate::cluster::{Cx, fetch};
@@ -31,7 +32,8 @@ const SHOWN: usize = 2000;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ExternalLogs {
-    /// Files on this machine, and `https://` URLs, each an access log as text.
+    /// Files on this machine, and `https://` URLs, each an access log as text. A URL that holds a credential stands in a
+    /// file of its own that only you may read (mode 0600), which is named as `@FILE`.
     #[serde(default)]
     sources: Vec<String>,
     /// A program that prints an access log, with its arguments; no shell reads them. Never put a secret here.
@@ -79,7 +81,16 @@ impl Kind for ExternalLogs {
 enum From<'a> {
     File(&'a str),
     Url(&'a str),
+    /// A file with a URL.
+    UrlIn(&'a str),
     Program,
+}
+
+/// The URL in a file that nobody else may read.
+fn url_in(path: &str) -> Result<zeroize::Zeroizing<String>, Problem> {
+    let held = private_file(path, "the URL's file")?;
+    let text = std::str::from_utf8(line(&held)).map_err(|_| Problem::usage(format!("{path} holds no URL")))?;
+    Ok(zeroize::Zeroizing::new(text.trim().to_owned()))
 }
 
 impl From<'_> {
@@ -88,6 +99,9 @@ impl From<'_> {
         match self {
             From::File(path) => (*path).to_owned(),
             From::Url(url) => fetch::without_query(url),
+            From::UrlIn(path) => {
+                url_in(path).map_or_else(|_| format!("the URL in {path}"), |url| fetch::without_query(&url))
+            }
             From::Program => format!("`{}`", argv.first().map(String::as_str).unwrap_or_default()),
         }
     }
@@ -163,7 +177,11 @@ impl ExternalLogs {
             .sources
             .iter()
             .filter(|s| !s.is_empty())
-            .map(|s| if s.contains("://") { From::Url(s) } else { From::File(s) })
+            .map(|s| match s.strip_prefix('@') {
+                Some(path) => From::UrlIn(path),
+                None if s.contains("://") => From::Url(s),
+                None => From::File(s),
+            })
             .collect();
         if !self.argv.is_empty() {
             all.push(From::Program);
@@ -225,7 +243,13 @@ impl ExternalLogs {
                         truncated = Some(format!("cut at the limit of {limit} bytes"));
                     }
                 }
-                From::Url(url) => {
+                From::Url(_) | From::UrlIn(_) => {
+                    let held = match from {
+                        From::UrlIn(path) => url_in(path)?,
+                        From::Url(url) => zeroize::Zeroizing::new((*url).to_owned()),
+                        _ => return Err(Problem::internal("a log that is no URL")),
+                    };
+                    let url = held.as_str();
                     if fetch::fetch(url, limit, &mut sink).await?.cut {
                         truncated = Some(format!("cut at the limit of {limit} bytes"));
                     }
@@ -258,7 +282,7 @@ impl ExternalLogs {
         let name = from.name(&self.argv);
         let rung = match from {
             From::File(_) => "file",
-            From::Url(_) => "url",
+            From::Url(_) | From::UrlIn(_) => "url",
             From::Program => "command",
         };
         let label = Label {
@@ -292,6 +316,13 @@ impl Action for ExternalLogs {
                 From::Url(url) if url.starts_with("http://") => {
                     plan.warnings.push(format!("{} is fetched without TLS", fetch::without_query(url)));
                 }
+                From::UrlIn(path) => match url_in(path) {
+                    Err(problem) => plan.blockers.push(problem.message),
+                    Ok(url) if !url.starts_with("https://") => {
+                        plan.blockers.push(format!("{path} holds no https URL, and a credential needs one"));
+                    }
+                    Ok(_) => {}
+                },
                 From::Program => plan.blockers.extend(self.program().blockers()),
                 _ => {}
             }

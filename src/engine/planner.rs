@@ -90,8 +90,8 @@ impl Session {
                 async move { action.plan(&cx).await }
             })
             .await?;
-        let known = self.state().steps.get(&at.id).map(|s| s.ops.clone()).unwrap_or_default();
-        number(&at.id, &mut plan.ops, &known);
+        let known = self.state().steps.get(&at.id).cloned().unwrap_or_default();
+        number(&at.id, &mut plan.ops, &known.ops, &known.left_out());
         Ok(Planned::Ready(action, plan, tape.take()))
     }
 
@@ -170,11 +170,13 @@ impl Session {
     /// On resume: a step that has ended is not planned again (its target may be gone), and one that had begun goes on
     /// with the operations that were approved then.
     fn so_far(&self, at: &Instance) -> Option<PlannedStep> {
+        let ended = self.ended_well(&at.id);
         let state = self.state();
         let known = state.steps.get(&at.id)?;
         match &known.finished {
-            Some((status, _, _)) if known.has_ended() => {
-                Some(deferred(&at.id, &at.step, format!("has ended: {status}")))
+            Some((status, _, _)) if ended => {
+                let again = if known.may_be_better() { "; --only looks at it again" } else { "" };
+                Some(deferred(&at.id, &at.step, format!("has ended: {status}{again}")))
             }
             None if known.started => {
                 let rest: Vec<Op> = known.ops.iter().filter(|op| !known.done.contains_key(&op.id)).cloned().collect();
@@ -275,12 +277,13 @@ pub const LEASE: Rule = Rule {
     optional: false,
 };
 
-/// Gives the operations their ids. In a step that is planned again after a failure, a change or a capture keeps the id
-/// that it had, so that what was done is not done twice; what only looks has to look again, under a new one.
-fn number(step: &str, ops: &mut [Op], known: &[Op]) {
+/// Gives the operations their ids. In a step that is planned again, a change or a capture keeps the id that it had, so that
+/// what was done is not done twice; what only looks has to look again, under a new one, and so has what was given up.
+fn number(step: &str, ops: &mut [Op], known: &[Op], left_out: &BTreeSet<&str>) {
     let place = |op: &Op| op.id.rsplit('/').next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
     let mut next = known.iter().map(place).max().unwrap_or(0);
-    let mut left: Vec<&Op> = known.iter().filter(|op| op.kind != OpKind::Observe).collect();
+    let mut left: Vec<&Op> =
+        known.iter().filter(|op| op.kind != OpKind::Observe && !left_out.contains(op.id.as_str())).collect();
     for op in ops {
         let same = left.iter().position(|old| op.kind == old.kind && op.key() == old.key());
         op.id = match same {
@@ -348,12 +351,14 @@ mod tests {
         let object = |name: &str| ObjectRef { kind: "Pod".into(), name: name.into(), ..ObjectRef::default() };
         let change = |name: &str| Op::change("restart", object(name), "x", Risk::High, Undo::NotNeeded);
         let mut first = vec![change("a"), change("b"), Op::observe(object("a"), "look")];
-        number("prove", &mut first, &[]);
+        number("prove", &mut first, &[], &BTreeSet::new());
         let ids = |ops: &[Op]| ops.iter().map(|op| op.id.clone()).collect::<Vec<_>>();
         assert_eq!(ids(&first), ["prove/1", "prove/2", "prove/3"]);
         let mut again = vec![change("new"), change("b"), Op::observe(object("a"), "look")];
-        number("prove", &mut again, &first);
+        number("prove", &mut again, &first, &BTreeSet::new());
         assert_eq!(ids(&again), ["prove/4", "prove/2", "prove/5"]);
+        number("prove", &mut again, &first, &BTreeSet::from(["prove/2"]));
+        assert_eq!(ids(&again), ["prove/4", "prove/5", "prove/6"], "what was given up is another one");
     }
 
     #[test]

@@ -176,13 +176,15 @@ impl Session {
         state.steps.get(id).map(|s| s.planned_outputs.clone()).unwrap_or_default()
     }
 
-    /// Ended in an earlier process. A step that was skipped is done after all when `--only` or `--approve` names it.
-    fn ended_well(&self, id: &str) -> bool {
+    /// Ended in an earlier process. A step that was skipped is done after all when `--only` or `--approve` names it, and one
+    /// that was not proved when `--only` does.
+    pub(super) fn ended_well(&self, id: &str) -> bool {
         let state = self.state();
         let Some(known) = state.steps.get(id).filter(|s| s.has_ended()) else { return false };
         let name = id.split('#').next().unwrap_or_default();
-        let named = self.selection.only.contains(name) || self.policy.approve.contains(name);
-        !(known.skipped_by_person && named)
+        let only = self.selection.only.contains(name);
+        let after_all = known.skipped_by_person && (only || self.policy.approve.contains(name));
+        !(after_all || known.may_be_better() && only)
     }
 
     /// Why `needs` do not hold. Verified will do, and a person's word that it was done by hand.
@@ -204,7 +206,7 @@ impl Session {
 
     /// Asks, or lets the flags answer; journals the decision, and ends the step when it is not to run.
     fn decide(&self, at: &Instance, shown: &PlannedStep, approved: &BTreeSet<String>) -> Result<Decision, Problem> {
-        if self.state().steps.get(&at.id).is_some_and(|s| s.approved && s.started) {
+        if self.state().steps.get(&at.id).is_some_and(|s| s.approved && s.started && !s.may_be_better()) {
             return Ok(Decision::Approve);
         }
         let risk = risk_of(&shown.ops);

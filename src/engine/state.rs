@@ -68,6 +68,16 @@ impl StepState {
             Some(_) => true,
         }
     }
+
+    /// It ended, and looking again may come to something better: what stood in its way may be gone.
+    pub fn may_be_better(&self) -> bool {
+        matches!(&self.finished, Some((StepStatus::Unproved | StepStatus::Refuted, _, _)))
+    }
+
+    /// Operations that were given up: done again, each is another one.
+    pub fn left_out(&self) -> BTreeSet<&str> {
+        self.done.iter().filter(|(_, d)| d.status == OpStatus::LeftOut).map(|(id, _)| id.as_str()).collect()
+    }
 }
 
 impl State {

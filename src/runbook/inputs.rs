@@ -82,6 +82,12 @@ pub fn convert(input: &Input, value: &Value) -> Result<Value, String> {
     if text.chars().any(char::is_control) {
         return Err(format!("{text:?} has control characters"));
     }
+    if let Some(what) = text.split([',', ' ']).find_map(credential_in_url) {
+        return Err(format!(
+            "it holds {what}, which the process list has seen by now and the journal would keep (replace it); name a file \
+             that only you may read instead"
+        ));
+    }
     let converted = match &input.kind {
         InputKind::Name if subdomain(&text) => json!(text),
         InputKind::Name => {
@@ -113,6 +119,24 @@ pub fn convert(input: &Input, value: &Value) -> Result<Value, String> {
         }
     }
     Ok(converted)
+}
+
+/// What a URL holds that nobody else may know, if anything.
+fn credential_in_url(text: &str) -> Option<&'static str> {
+    let (_, rest) = text.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    if user.and_then(|u| u.split_once(':')).is_some_and(|(_, password)| !password.is_empty()) {
+        return Some("a password");
+    }
+    let query = rest.split_once('?').map(|(_, q)| q).unwrap_or_default();
+    let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default().to_lowercase());
+    let telling = |name: &String| {
+        ["token", "secret", "password", "signature", "credential"].iter().any(|t| name.contains(t))
+            || name == "sig"
+            || name.ends_with("key")
+    };
+    names.into_iter().any(|n| telling(&n)).then_some("a credential in its query")
 }
 
 /// RFC 1123 subdomain, as Kubernetes takes it.
@@ -173,6 +197,25 @@ mod tests {
         ];
         for (kind, text) in bad {
             assert!(convert(&input(kind.clone()), &json!(text)).is_err(), "{kind:?} {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_with_a_credential_is_refused_and_not_repeated() {
+        for (text, refused) in [
+            ("https://logs.example/access.log", false),
+            ("postgres://admin@db:5432/shop?sslmode=require", false),
+            ("https://logs.example/a?from=1&to=2", false),
+            ("postgres://admin:s3cr3t@db/shop", true),
+            ("https://bucket.example/a.log?X-Amz-Signature=s3cr3t", true),
+            ("/var/log/a.log,https://logs.example/b?access_token=s3cr3t", true),
+            ("https://store.example/c?sv=1&sig=s3cr3t", true),
+        ] {
+            for kind in [InputKind::Text, InputKind::List] {
+                let came = convert(&input(kind), &json!(text));
+                assert_eq!(came.is_err(), refused, "{text}");
+                assert!(!came.err().unwrap_or_default().contains("s3cr3t"));
+            }
         }
     }
 

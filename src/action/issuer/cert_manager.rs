@@ -10,6 +10,7 @@ use kube::api::Api;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::certificate::valid_until;
 use super::{Answer, Created, Job, Keep, Outlook, Provider};
 use crate::action::Problem;
 use crate::action::sealed::Values;
@@ -85,7 +86,7 @@ impl CertManager {
 
 #[async_trait]
 impl Provider for CertManager {
-    async fn look(&self, job: &Job<'_>, _old: Option<&Values>) -> Result<Outlook, Problem> {
+    async fn look(&self, job: &Job<'_>, old: Option<&Values>) -> Result<Outlook, Problem> {
         let mut outlook = Outlook {
             keys: vec!["tls.crt".into(), "tls.key".into()],
             changes: true,
@@ -117,9 +118,10 @@ impl Provider for CertManager {
                  compared afterwards"
             )),
         }
-        outlook.warnings.push(
-            "the old certificate stays valid until it expires, unless its issuer revokes it and its peers look".into(),
-        );
+        outlook.warnings.push(format!(
+            "the old certificate is valid until {}, unless its issuer revokes it and its peers look",
+            old.and_then(valid_until).as_deref().unwrap_or("it expires")
+        ));
         Ok(outlook)
     }
 
@@ -164,7 +166,10 @@ impl Provider for CertManager {
         self.renewed(job, old).await.map(Some).map_err(|p| Answer::Unknown(p.message))
     }
 
-    async fn revoke(&self, _: &Job<'_>, _: &Values, _: &Value, _: bool) -> Result<Answer, Problem> {
-        Ok(Answer::Unknown("cert-manager revokes nothing: ask the issuer, if it can".into()))
+    async fn revoke(&self, _: &Job<'_>, old: &Values, _: &Value, _: bool) -> Result<Answer, Problem> {
+        Ok(Answer::Unknown(format!(
+            "cert-manager revokes nothing: ask the issuer to revoke the old certificate, if it can; else it is valid until {}",
+            valid_until(old).as_deref().unwrap_or("it expires")
+        )))
     }
 }

@@ -70,6 +70,11 @@ fn old(values: &Values) -> Result<Old, Problem> {
     Ok(Old { common_name, names, lasts: until - validity.not_before.to_datetime(), until })
 }
 
+/// Until when the certificate in the values is valid, as RFC 3339; None where it can't be read.
+pub(super) fn valid_until(values: &Values) -> Option<String> {
+    old(values).ok().map(|old| clock::rfc3339(old.until))
+}
+
 impl Certificate {
     fn ca(&self) -> Result<(String, KeyPair), Problem> {
         let at = std::path::Path::new(&self.ca_file);

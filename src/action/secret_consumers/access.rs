@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::join4;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::workloads::not_read;
@@ -32,7 +34,6 @@ pub struct Identity {
 
 /// The question.
 pub struct Asked<'a> {
-    pub namespace: &'a str,
     pub secret: &'a str,
     /// The service accounts of pods that hold it.
     pub accounts: &'a BTreeSet<String>,
@@ -155,34 +156,51 @@ fn impersonates(rules: &[Rule]) -> bool {
         .any(|r| rules.iter().any(|rule| has_any(rule, &["impersonate"], "", r)))
 }
 
-/// The identities, and what could not be read.
-pub async fn identities(cx: &Cx, asked: &Asked<'_>) -> Result<(Vec<Identity>, Vec<String>), Problem> {
-    let mut left = Vec::new();
-    let mut cluster_roles: BTreeMap<String, Vec<Rule>> = BTreeMap::new();
-    let mut roles: BTreeMap<String, Vec<Rule>> = BTreeMap::new();
-    let mut bindings: Vec<(String, Binding)> = Vec::new();
-    let listed = raw::each(&cx.client, &format!("{RBAC}/clusterroles"), PAGE, |role: Role| {
-        cluster_roles.insert(role.metadata.name, role.rules.unwrap_or_default());
-    })
-    .await;
-    not_read(cx, listed, "cluster roles", &mut left)?;
-    let home = format!("{RBAC}/namespaces/{}", asked.namespace);
-    let listed = raw::each(&cx.client, &format!("{home}/roles"), PAGE, |role: Role| {
-        roles.insert(role.metadata.name, role.rules.unwrap_or_default());
-    })
-    .await;
-    not_read(cx, listed, "roles", &mut left)?;
-    let listed = raw::each(&cx.client, &format!("{RBAC}/clusterrolebindings"), PAGE, |binding: Binding| {
-        bindings.push(("ClusterRoleBinding".into(), binding));
-    })
-    .await;
-    not_read(cx, listed, "cluster role bindings", &mut left)?;
-    let listed = raw::each(&cx.client, &format!("{home}/rolebindings"), PAGE, |binding: Binding| {
-        bindings.push(("RoleBinding".into(), binding));
-    })
-    .await;
-    not_read(cx, listed, "role bindings", &mut left)?;
+/// What RBAC says in the Secret's namespace, as it was listed.
+#[derive(Default)]
+pub struct Rbac {
+    cluster_roles: BTreeMap<String, Vec<Rule>>,
+    roles: BTreeMap<String, Vec<Rule>>,
+    bindings: Vec<(&'static str, Binding)>,
+    /// What could not be read.
+    pub not_read: Vec<String>,
+}
 
+/// Lists roles and bindings, side by side.
+pub async fn read(cx: &Cx, namespace: &str) -> Result<Rbac, Problem> {
+    let home = format!("{RBAC}/namespaces/{namespace}");
+    let wide = RBAC.to_owned();
+    let (cluster_roles, roles, wide, near) = join4(
+        listed::<Role>(cx, &wide, "clusterroles"),
+        listed::<Role>(cx, &home, "roles"),
+        listed::<Binding>(cx, &wide, "clusterrolebindings"),
+        listed::<Binding>(cx, &home, "rolebindings"),
+    )
+    .await;
+    let mut left = Vec::new();
+    for (read, what) in [
+        (cluster_roles.0, "cluster roles"),
+        (roles.0, "roles"),
+        (wide.0, "cluster role bindings"),
+        (near.0, "role bindings"),
+    ] {
+        not_read(cx, read, what, &mut left)?;
+    }
+    let by_name = |all: Vec<Role>| all.into_iter().map(|r| (r.metadata.name, r.rules.unwrap_or_default())).collect();
+    let wide = wide.1.into_iter().map(|b| ("ClusterRoleBinding", b));
+    let bindings = wide.chain(near.1.into_iter().map(|b| ("RoleBinding", b))).collect();
+    Ok(Rbac { cluster_roles: by_name(cluster_roles.1), roles: by_name(roles.1), bindings, not_read: left })
+}
+
+async fn listed<T: DeserializeOwned + 'static>(cx: &Cx, base: &str, plural: &str) -> (Result<(), Problem>, Vec<T>) {
+    let mut all = Vec::new();
+    let read = raw::each(&cx.client, &format!("{base}/{plural}"), PAGE, |one| all.push(one)).await;
+    (read, all)
+}
+
+/// Who could do what, by these bindings.
+pub fn identities(rbac: Rbac, asked: &Asked<'_>) -> Vec<Identity> {
+    let Rbac { cluster_roles, roles, bindings, .. } = rbac;
     let mut all: BTreeMap<Subject, Identity> = BTreeMap::new();
     for (kind, binding) in bindings {
         let source = if binding.role_ref.kind == "Role" { &roles } else { &cluster_roles };
@@ -211,7 +229,7 @@ pub async fn identities(cx: &Cx, asked: &Asked<'_>) -> Result<(Vec<Identity>, Ve
     known.subject = Some(masters);
     known.powers.insert("read");
     known.by.insert("past RBAC: the API server lets this group do everything".into());
-    Ok((all.into_values().collect(), left))
+    all.into_values().collect()
 }
 
 #[cfg(test)]
@@ -222,7 +240,7 @@ mod tests {
     fn powers(rules: Value) -> Vec<&'static str> {
         let rules: Vec<Rule> = serde_json::from_value(rules).unwrap();
         let (accounts, pods) = (BTreeSet::from(["web".to_owned()]), BTreeSet::from(["web-1".to_owned()]));
-        let asked = Asked { namespace: "shop", secret: "db", accounts: &accounts, pods: &pods };
+        let asked = Asked { secret: "db", accounts: &accounts, pods: &pods };
         let mut found = in_namespace(&rules, &asked);
         if impersonates(&rules) {
             found.insert("impersonate");

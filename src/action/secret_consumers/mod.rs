@@ -213,13 +213,7 @@ impl Action for SecretConsumers {
         }
         let exposed = if self.keys.is_empty() { values.keys() } else { self.keys.clone() };
         let references = references::find(cx, &namespace, &self.secret).await?;
-        let found = workloads::find(cx, &namespace, &self.secret, &references.classes).await?;
-        let pods: BTreeSet<String> = found.pods.iter().map(|p| p.name.clone()).collect();
-        let accounts: BTreeSet<String> = found.pods.iter().map(|p| p.service_account.clone()).collect();
-        let nodes: BTreeSet<&String> = found.pods.iter().filter_map(|p| p.node.as_ref()).collect();
-        let asked = access::Asked { namespace: &namespace, secret: &self.secret, accounts: &accounts, pods: &pods };
-        let (identities, mut left) = access::identities(cx, &asked).await?;
-        let (copies, unsearched) = copies::find(
+        let copied = copies::find(
             cx,
             &namespace,
             &vault,
@@ -227,8 +221,16 @@ impl Action for SecretConsumers {
             &exposed,
             meta.uid.as_deref().unwrap_or_default(),
             self.copies_in == Extent::Cluster,
-        )
-        .await?;
+        );
+        let used = workloads::find(cx, &namespace, &self.secret, &references.classes);
+        let (found, rbac, (copies, unsearched)) =
+            futures::future::try_join3(used, access::read(cx, &namespace), copied).await?;
+        let pods: BTreeSet<String> = found.pods.iter().map(|p| p.name.clone()).collect();
+        let accounts: BTreeSet<String> = found.pods.iter().map(|p| p.service_account.clone()).collect();
+        let nodes: BTreeSet<&String> = found.pods.iter().filter_map(|p| p.node.as_ref()).collect();
+        let asked = access::Asked { secret: &self.secret, accounts: &accounts, pods: &pods };
+        let mut left = rbac.not_read.clone();
+        let identities = access::identities(rbac, &asked);
         left.extend(unsearched);
         left.extend(found.not_read.iter().chain(&references.not_read).cloned());
         let keepers = keepers(&meta);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::StreamExt;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -11,8 +12,10 @@ use crate::cluster::{Cx, Problem, raw};
 
 /// Custom resources may be large: a page of these at most.
 const PAGE: usize = 250;
-/// References that are told.
+/// References of one kind that are told.
 const MAX: usize = 1000;
+/// Kinds that are searched at once.
+const AT_ONCE: usize = 8;
 
 /// One object that names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -44,47 +47,61 @@ pub struct Found {
     pub not_read: Vec<String>,
 }
 
-/// Searches everything but pods and their templates.
+/// Searches everything but pods and their templates, several kinds at a time.
 pub async fn find(cx: &Cx, namespace: &str, secret: &str) -> Result<Found, Problem> {
     let mut found = Found::default();
     let at_home = |base: &str, plural: &str| format!("{base}/namespaces/{namespace}/{plural}");
-    for (path, kind) in [
+    let mut kinds: Vec<Searched> = [
         (at_home("/api/v1", "serviceaccounts"), "ServiceAccount"),
         (at_home("/apis/networking.k8s.io/v1", "ingresses"), "Ingress"),
         ("/api/v1/persistentvolumes".into(), "PersistentVolume"),
         ("/apis/storage.k8s.io/v1/storageclasses".into(), "StorageClass"),
-    ] {
-        search(cx, &path, kind, kind, namespace, secret, &mut found).await?;
-    }
+    ]
+    .into_iter()
+    .map(|(path, kind)| Searched { path, kind: kind.into(), what: kind.into(), at_home: None })
+    .collect();
     for (path, group, kind, namespaced) in custom(cx, &mut found.not_read).await? {
-        let what = format!("{kind} ({group})");
-        // The whole cluster where that is allowed, for an object elsewhere may name it too; else its own namespace.
-        let before = found.not_read.len();
-        let (base, plural) = path.rsplit_once('/').unwrap_or((&path, ""));
-        search(cx, &path, &kind, &what, namespace, secret, &mut found).await?;
-        if namespaced && found.not_read.len() > before {
-            found.not_read.truncate(before);
-            search(cx, &at_home(base, plural), &kind, &what, namespace, secret, &mut found).await?;
-            if found.not_read.len() == before {
-                found.not_read.push(format!("{what} of other namespaces: you may not list them"));
-            }
-        }
+        let home = path.rsplit_once('/').filter(|_| namespaced).map(|(base, plural)| at_home(base, plural));
+        kinds.push(Searched { what: format!("{kind} ({group})"), path, kind, at_home: home });
+    }
+    let searches = kinds.into_iter().map(|searched| search(cx, searched, namespace, secret));
+    let mut searches = futures::stream::iter(searches).buffered(AT_ONCE);
+    while let Some(one) = searches.next().await {
+        let one = one?;
+        found.searched += one.searched;
+        found.references.extend(one.references);
+        found.classes.extend(one.classes);
+        found.not_read.extend(one.not_read);
     }
     found.references.sort();
     found.references.dedup();
     Ok(found)
 }
 
-async fn search(
-    cx: &Cx,
-    path: &str,
-    kind: &str,
-    what: &str,
-    namespace: &str,
-    secret: &str,
-    found: &mut Found,
-) -> Result<(), Problem> {
-    let mut hits = Vec::new();
+/// A kind to be searched.
+struct Searched {
+    path: String,
+    kind: String,
+    /// How it is told.
+    what: String,
+    /// Its path in the Secret's own namespace, for one that was to be searched in the whole cluster.
+    at_home: Option<String>,
+}
+
+/// The whole cluster where that is allowed, for an object elsewhere may name the Secret too; else its own namespace.
+async fn search(cx: &Cx, searched: Searched, namespace: &str, secret: &str) -> Result<Found, Problem> {
+    let found = search_in(cx, &searched.path, &searched, namespace, secret).await?;
+    let Some(home) = searched.at_home.as_ref().filter(|_| !found.not_read.is_empty()) else { return Ok(found) };
+    let mut found = search_in(cx, home, &searched, namespace, secret).await?;
+    if found.not_read.is_empty() {
+        found.not_read.push(format!("{} of other namespaces: you may not list them", searched.what));
+    }
+    Ok(found)
+}
+
+async fn search_in(cx: &Cx, path: &str, searched: &Searched, namespace: &str, secret: &str) -> Result<Found, Problem> {
+    let mut found = Found { searched: 1, ..Found::default() };
+    let kind = &searched.kind;
     let listed = raw::each(&cx.client, path, PAGE, |object: Value| {
         let own = object["metadata"]["namespace"].as_str();
         let mut places = Vec::new();
@@ -104,13 +121,13 @@ async fn search(
         if kind == "SecretProviderClass" && places.iter().any(|p| p.contains("secretObjects")) {
             found.classes.insert(name.into());
         }
-        let of = |at: String| Reference { kind: kind.into(), namespace: own.map(Into::into), name: name.into(), at };
-        hits.extend(places.into_iter().map(of));
+        let of = |at: String| Reference { kind: kind.clone(), namespace: own.map(Into::into), name: name.into(), at };
+        found.references.extend(places.into_iter().map(of));
+        found.references.truncate(MAX);
     })
     .await;
-    found.searched += 1;
-    found.references.extend(hits.into_iter().take(MAX));
-    not_read(cx, listed, what, &mut found.not_read)
+    not_read(cx, listed, &searched.what, &mut found.not_read)?;
+    Ok(found)
 }
 
 /// Kinds of custom resources that can be listed: path, group, kind, whether it has a namespace.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::{join, join_all};
 use k8s_openapi::api::core::v1::PodSpec;
 use kube::core::ObjectMeta;
 use serde::{Deserialize, Serialize};
@@ -103,42 +104,81 @@ fn owner(meta: &ObjectMeta) -> Option<(String, String)> {
     Some((format!("{}/{}", owner.kind, owner.name), owner.uid.clone()))
 }
 
-/// All that names the Secret, or mounts one of the provider classes that fill it.
+/// Templates of one kind that name the Secret, and whose each of that kind is, by UID.
+#[derive(Default)]
+struct Templates {
+    workloads: Vec<Workload>,
+    parents: BTreeMap<String, String>,
+}
+
+/// All that names the Secret, or mounts one of the provider classes that fill it. The kinds are listed side by side.
 pub async fn find(cx: &Cx, namespace: &str, secret: &str, classes: &BTreeSet<String>) -> Result<Found, Problem> {
-    let mut found = Found::default();
-    let mut parents: BTreeMap<String, String> = BTreeMap::new();
     let all_uses = |spec: &PodSpec| {
         let mut all = uses(spec, secret);
         all.extend(by_class(spec, classes));
         all
     };
-    for (base, kind, plural) in TEMPLATES {
-        let path = format!("{base}/namespaces/{namespace}/{plural}");
-        let listed = raw::each(&cx.client, &path, PAGE, |mut maker: Maker| {
-            let uid = maker.metadata.uid.clone().unwrap_or_default();
-            let owner = owner(&maker.metadata);
-            if let Some((name, _)) = &owner {
-                parents.insert(uid.clone(), name.clone());
-            }
-            let replicas = maker.spec["replicas"].as_i64();
-            let Some(spec) = maker.pod_spec() else { return };
-            let uses = all_uses(&spec);
-            // A ReplicaSet that is scaled to nothing is a Deployment's past.
-            if uses.is_empty() || *kind == "ReplicaSet" && owner.is_some() {
-                return;
-            }
-            found.workloads.push(Workload {
-                kind,
-                name: maker.metadata.name.unwrap_or_default(),
-                uid,
-                owner: owner.map(|(name, _)| name),
-                uses,
-                replicas,
-            });
-        })
-        .await;
+    let templates =
+        TEMPLATES.iter().map(|(base, kind, plural)| templates(cx, namespace, base, kind, plural, &all_uses));
+    let (templates, (listed, seen, pods)) = join(join_all(templates), pods(cx, namespace, &all_uses)).await;
+    let mut found = Found { pods_seen: seen, ..Found::default() };
+    let mut parents = BTreeMap::new();
+    for ((listed, of_kind), (_, _, plural)) in templates.into_iter().zip(TEMPLATES) {
         not_read(cx, listed, plural, &mut found.not_read)?;
+        found.workloads.extend(of_kind.workloads);
+        parents.extend(of_kind.parents);
     }
+    not_read(cx, listed, "pods", &mut found.not_read)?;
+    for (mut pod, owner) in pods {
+        pod.workload = owner.map(|(name, uid)| parents.get(&uid).cloned().unwrap_or(name));
+        found.pods.push(pod);
+    }
+    found.pods.sort_by(|a, b| a.name.cmp(&b.name));
+    found.workloads.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    Ok(found)
+}
+
+async fn templates(
+    cx: &Cx,
+    namespace: &str,
+    base: &str,
+    kind: &'static str,
+    plural: &str,
+    all_uses: &(impl Fn(&PodSpec) -> Vec<Use> + Sync),
+) -> (Result<(), Problem>, Templates) {
+    let mut found = Templates::default();
+    let listed = raw::each(&cx.client, &format!("{base}/namespaces/{namespace}/{plural}"), PAGE, |mut maker: Maker| {
+        let uid = maker.metadata.uid.clone().unwrap_or_default();
+        let owner = owner(&maker.metadata);
+        if let Some((name, _)) = &owner {
+            found.parents.insert(uid.clone(), name.clone());
+        }
+        let replicas = maker.spec["replicas"].as_i64();
+        let Some(spec) = maker.pod_spec() else { return };
+        let uses = all_uses(&spec);
+        // A ReplicaSet that is scaled to nothing is a Deployment's past.
+        if uses.is_empty() || kind == "ReplicaSet" && owner.is_some() {
+            return;
+        }
+        found.workloads.push(Workload {
+            kind,
+            name: maker.metadata.name.unwrap_or_default(),
+            uid,
+            owner: owner.map(|(name, _)| name),
+            uses,
+            replicas,
+        });
+    })
+    .await;
+    (listed, found)
+}
+
+/// The pods that name it, each with its owner's name and UID; and how many were looked at.
+async fn pods(
+    cx: &Cx,
+    namespace: &str,
+    all_uses: &(impl Fn(&PodSpec) -> Vec<Use> + Sync),
+) -> (Result<(), Problem>, usize, Vec<(Holder, Option<(String, String)>)>) {
     let path = format!("/api/v1/namespaces/{namespace}/pods");
     let (mut seen, mut pods) = (0, Vec::new());
     let listed = raw::each(&cx.client, &path, PAGE, |pod: Pod| {
@@ -148,8 +188,8 @@ pub async fn find(cx: &Cx, namespace: &str, secret: &str, classes: &BTreeSet<Str
         if uses.is_empty() {
             return;
         }
-        let workload = owner(&pod.metadata).map(|(name, uid)| parents.get(&uid).cloned().unwrap_or(name));
-        pods.push(Holder {
+        let owner = owner(&pod.metadata);
+        let holder = Holder {
             created: serde_json::to_value(&pod.metadata.creation_timestamp)
                 .ok()
                 .and_then(|v| v.as_str().map(Into::into))
@@ -157,18 +197,15 @@ pub async fn find(cx: &Cx, namespace: &str, secret: &str, classes: &BTreeSet<Str
             name: pod.metadata.name.unwrap_or_default(),
             uid: pod.metadata.uid.unwrap_or_default(),
             node: spec.node_name,
-            workload,
+            workload: None,
             service_account: spec.service_account_name.unwrap_or_else(|| "default".into()),
             phase: pod.status.phase.unwrap_or_default(),
             uses,
-        });
+        };
+        pods.push((holder, owner));
     })
     .await;
-    not_read(cx, listed, "pods", &mut found.not_read)?;
-    (found.pods, found.pods_seen) = (pods, seen);
-    found.pods.sort_by(|a, b| a.name.cmp(&b.name));
-    found.workloads.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-    Ok(found)
+    (listed, seen, pods)
 }
 
 /// Pods that mount a class of the Secrets Store CSI driver hold what it brings, the Secret's value among it.

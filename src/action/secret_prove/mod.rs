@@ -427,8 +427,11 @@ impl Action for SecretProve {
         let mut see = Op::observe(
             secret,
             format!(
-                "see that no running pod holds the old value: {} use it now{}",
-                count(found.pods.len(), "pod"),
+                "see that no running pod holds the old value: {} now{}",
+                match found.pods.len() {
+                    1 => "1 pod uses it".to_owned(),
+                    n => format!("{n} pods use it"),
+                },
                 match self.inspect {
                     Inspect::Exec => "; mounted files are compared through the containers' own cat",
                     Inspect::None => "",
@@ -549,8 +552,4 @@ impl Action for SecretProve {
 
 fn is_volume(usage: &super::secret_use::Use) -> bool {
     usage.via == "volume"
-}
-
-fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
