@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 
 use super::held::{self, Holdings};
 use crate::action::audit_reading::{self, Log, count};
-use crate::audit::{Answer, NotRead, Query, Scan, Wanted};
+use crate::audit::{Answer, NotRead, Query, Request, Scan, Wanted};
 use crate::clock::{self, rfc3339};
 use crate::cluster::{Cx, Problem};
 use crate::event::ObjectRef;
@@ -49,16 +49,16 @@ pub(super) fn read(cx: &Cx, log: &Log, node: &ObjectRef, pods: &[Value]) -> Resu
         scan.originals.event(&request, |event| lives.add(event, &node.name))?;
     }
     lives.join(&told);
-    let label = log.label(
-        node,
-        "the requests that made, bound and ended pods of the node",
-        "application/jsonl",
-        "audit log",
-        started,
-    );
-    let at = format!("data/{}/past.slice.jsonl", segment(&cx.step));
-    let slice = audit_reading::slice(cx, &at, label, &mut scan, |_, request| lives.origins.contains(&request.origin))?;
-    let document = document(&lives, &told, pods, &scan, &query, &left, &slice.path);
+    let slice = if lives.origins.is_empty() {
+        None
+    } else {
+        let title = "the requests that made, bound and ended pods of the node";
+        let label = log.label(node, title, "application/jsonl", "audit log", started);
+        let at = format!("data/{}/past.slice.jsonl", segment(&cx.step));
+        let ours = |_: &Value, request: &Request| lives.origins.contains(&request.origin);
+        Some(audit_reading::slice(cx, &at, label, &mut scan, ours)?.path)
+    };
+    let document = document(&lives, &told, pods, &scan, &query, &left, slice.as_deref());
     let label = log.label(node, "what ran on the node before", "application/json", "audit answer", started);
     cx.store.put_json(&path(&cx.step), label, cx.clock, &document, Vec::new())?;
     Ok(document)
@@ -71,7 +71,7 @@ fn document(
     scan: &Scan<Told>,
     query: &Query,
     left: &[NotRead],
-    slice: &str,
+    slice: Option<&str>,
 ) -> Value {
     let answer = Answer::of(scan, query, left);
     let mut doubts = answer.doubts();
