@@ -19,7 +19,7 @@ use super::secret_use::{consumers, to_restart};
 use super::suspect::Suspect;
 use super::{Action, Conclusion, Done, Kind, Problem, Rule, Scope, Spec, StepPlan};
 use crate::cluster::{Cx, Fault};
-use crate::event::{Label, Landed, Method, ObjectRef, Op, Proof, Risk, Source, Undo};
+use crate::event::{Artifact, Label, Landed, Method, ObjectRef, Op, Proof, Risk, Source, Undo};
 use crate::evidence::segment;
 
 /// Names the operation that set a value, so that resume finds out by metadata alone whether it landed.
@@ -219,8 +219,12 @@ impl CredentialsRotate {
 
     async fn take_inventory(&self, cx: &Cx, op: &Op) -> Result<Done, Problem> {
         let path = format!("data/{}/credentials.json", segment(&cx.step));
+        let list = format!("data/{}/hand-over.txt", segment(&cx.step));
         let document = match cx.store.adopt_json(&path) {
-            Some(document) => document,
+            Some(document) => {
+                cx.store.adopt(&list);
+                document
+            }
             None => {
                 let started = cx.clock.now();
                 let suspect = Suspect::read(&self.record);
@@ -241,6 +245,15 @@ impl CredentialsRotate {
                     ),
                     started,
                 };
+                // Before the document: where that is whole, so is the list.
+                if node_credentials::is_node(&self.record) {
+                    let text = node_credentials::list(&document, &op.object, &crate::clock::rfc3339(started));
+                    let title = format!("what has to be rotated by hand after {}, with owner and way", op.object);
+                    let label = Label { title, media_type: "text/plain".into(), ..label.clone() };
+                    cx.store.put(&list, text.as_bytes(), |path, size, sha256| {
+                        Artifact::of(label, cx.clock.now(), path, size, sha256)
+                    })?;
+                }
                 cx.store.put_json(&path, label, cx.clock, &document, Vec::new())?;
                 document
             }
@@ -256,6 +269,11 @@ impl CredentialsRotate {
             (true, 0) => Proof::Verified("the record names no credential".into()),
             (true, _) => Proof::Verified(format!("{detail}; values are not proved replaced by this: see each")),
             (false, _) if document["known"] == false => Proof::Unproved(left.join("; ")),
+            (false, _) if node_credentials::is_node(&self.record) => Proof::Unproved(format!(
+                "{} handed over, to be rotated by hand: {}; {list} has each with owner and way",
+                left.len(),
+                node_credentials::named(&document)
+            )),
             (false, _) => {
                 Proof::Unproved(format!("{} handed over, rotate them by hand: {}", left.len(), left.join("; ")))
             }

@@ -39,7 +39,7 @@ pub(super) async fn inventory(
     record: &Value,
     covered: &BTreeSet<(String, String, String)>,
 ) -> Result<Value, Problem> {
-    let (mut entries, mut handed_over) = (Vec::new(), Vec::new());
+    let (mut entries, mut lefts): (Vec<Value>, Vec<Left>) = (Vec::new(), Vec::new());
     let mut there: BTreeMap<String, Option<Vec<Pod>>> = BTreeMap::new();
     let mut looked = 0;
     for credential in record["credentials"].as_array().into_iter().flatten() {
@@ -56,33 +56,39 @@ pub(super) async fn inventory(
             })),
             "service-account-token" => {
                 let (entry, left) = token(record, credential, &namespace, now, cx);
+                let short = format!("tokens of {namespace}/{name}");
+                lefts.extend(left.map(|text| Left { short, text, entry: Some(entries.len()) }));
                 entries.push(entry);
-                handed_over.extend(left);
             }
             _ if looked >= MAX_LOOKED => {
-                handed_over
-                    .push(format!("Secret {namespace}/{name}: not looked at, for there are more than {MAX_LOOKED}"));
+                let text = format!("Secret {namespace}/{name}: not looked at, for there are more than {MAX_LOOKED}");
+                lefts.push(Left { short: format!("Secret {namespace}/{name}"), text, entry: None });
             }
             _ => {
                 looked += 1;
                 let uses: Vec<Credential> = uses(credential);
                 let found = look(cx, &namespace, &name).await?;
-                let (entry, left) = secret(&namespace, &name, &uses.iter().collect::<Vec<_>>(), &found, now, covered);
+                let (mut entry, left) =
+                    secret(&namespace, &name, &uses.iter().collect::<Vec<_>>(), &found, now, covered);
+                entry["pods"] = credential["pods"].clone();
+                let short = format!("Secret {namespace}/{name}");
+                lefts.extend(left.map(|text| Left { short, text, entry: Some(entries.len()) }));
                 entries.push(entry);
-                handed_over.extend(left);
             }
         }
     }
-    let (own, left) = own(record);
-    entries.extend(own);
-    handed_over.extend(left);
+    for (entry, left) in own(record) {
+        lefts.extend(left.map(|(short, text)| Left { short, text, entry: entry.as_ref().map(|_| entries.len()) }));
+        entries.extend(entry);
+    }
+    lefts.extend(of_past(record).map(|(short, text)| Left { short: short.into(), text, entry: None }));
     Ok(json!({
         "known": true,
         "credentials": entries,
-        "handed_over": handed_over,
+        "handed_over": lefts.iter().map(|l| l.text.as_str()).collect::<Vec<_>>(),
+        "hand_over": lefts.iter().map(|l| json!({"short": l.short, "text": l.text, "entry": l.entry})).collect::<Vec<_>>(),
         "consumers_known": there.values().all(Option::is_some),
         "not_looked_at": [
-            "pods that ran on the node before, and what they could read: the audit log's bindings would tell",
             "credentials in files, images and memory of the node, its cloud's instance role and metadata service",
             "who else may read these Secrets, and who did",
         ],
@@ -149,8 +155,38 @@ fn token(record: &Value, credential: &Value, namespace: &str, now: Option<&[Pod]
     (entry, left)
 }
 
+/// What of the pods that ran there before is not known: in a few words, and in all.
+fn of_past(record: &Value) -> Option<(&'static str, String)> {
+    let past = &record["past"];
+    let doubts: Vec<&str> = past["doubts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    match (past["known"] == true, doubts.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some((
+            "what ran there before is known in part",
+            format!("pods that ran there before may have read more: {}", doubts.join("; ")),
+        )),
+        (false, false) => Some(("what ran there before is not known", doubts.join("; "))),
+        (false, true) => Some((
+            "what ran there before is not known",
+            "what pods could read that ran there before and are gone is not known: no audit log was given \
+             (--set audit-log=PATH); ask it who was bound to the node"
+                .into(),
+        )),
+    }
+}
+
+/// What is left to people: in a few words, in all, and which entry it is about.
+struct Left {
+    short: String,
+    text: String,
+    entry: Option<usize>,
+}
+
+/// An entry, and what is left of it to people: in a few words, and in all.
+type Own = (Option<Value>, Option<(String, String)>);
+
 /// What the node itself holds.
-fn own(record: &Value) -> (Vec<Value>, Vec<String>) {
+fn own(record: &Value) -> Vec<Own> {
     let own = &record["node_credentials"];
     let user = own["user"].as_str().unwrap_or("the node");
     let issued = own["certificate_requests"].as_array().into_iter().flatten().filter(|r| r["state"] == "issued");
@@ -159,32 +195,134 @@ fn own(record: &Value) -> (Vec<Value>, Vec<String>) {
         Some(until) => format!("valid until {until}"),
         None => "until when is not known".into(),
     };
-    let mut entries = vec![json!({
+    let entry = json!({
         "kind": "kubelet-client-certificate", "name": user, "valid": valid, "owner": "the cluster's certificate authority",
         "way_to_rotate": "it can't be revoked: end the machine, and replace the authority if its key may have been copied",
-    })];
-    let mut left = vec![format!(
+    });
+    let text = format!(
         "client certificate of {user}: {valid}; it can't be revoked: if its key may have been copied, replace the authority that \
          signed it, or block the machine's addresses at the API server until then"
-    )];
+    );
+    let mut all =
+        vec![(Some(entry), Some((format!("client certificate of {user}, which can't be revoked, {valid}"), text)))];
     match own["bootstrap_tokens"].as_array() {
-        Some(all) => {
-            for name in all.iter().filter_map(Value::as_str) {
-                entries.push(json!({
+        Some(tokens) => {
+            for name in tokens.iter().filter_map(Value::as_str) {
+                let entry = json!({
                     "kind": "bootstrap-token", "namespace": "kube-system", "name": name, "owner": "kubeadm or the installer",
                     "way_to_rotate": "delete the Secret, make another where nodes are to join",
-                }));
-                left.push(format!("bootstrap token kube-system/{name}: delete it if the node may have kept it"));
+                });
+                let text = format!("bootstrap token kube-system/{name}: delete it if the node may have kept it");
+                all.push((Some(entry), Some((format!("bootstrap token kube-system/{name}"), text))));
             }
         }
-        None => left.push(
-            "bootstrap tokens were not read: `kubectl -n kube-system get secrets --field-selector type=bootstrap.kubernetes.io/token`, \
-             and delete those that the node may have kept"
-                .into(),
-        ),
+        None => {
+            let text = "bootstrap tokens were not read: `kubectl -n kube-system get secrets --field-selector \
+                        type=bootstrap.kubernetes.io/token`, and delete those that the node may have kept";
+            all.push((None, Some(("bootstrap tokens, which were not read".into(), text.into()))));
+        }
     }
     if let Some(provider) = record["node"]["provider_id"].as_str() {
-        left.push(format!("the cloud's credentials of {provider}: end the sessions of its instance role"));
+        let text = format!("the cloud's credentials of {provider}: end the sessions of its instance role");
+        all.push((None, Some(("the instance's role in its cloud".into(), text))));
     }
-    (entries, left)
+    all
+}
+
+/// Names in one line.
+const NAMED: usize = 8;
+
+/// What is left to people, in a few words.
+pub(super) fn named(document: &Value) -> String {
+    let all: Vec<&str> =
+        document["hand_over"].as_array().into_iter().flatten().filter_map(|l| l["short"].as_str()).collect();
+    let (secrets, others): (Vec<&str>, Vec<&str>) = all.into_iter().partition(|l| l.starts_with("Secret "));
+    let more = secrets.len().saturating_sub(NAMED);
+    let mut parts: Vec<String> = secrets.iter().take(NAMED).map(ToString::to_string).collect();
+    if more > 0 {
+        parts.push(format!("{more} more Secrets"));
+    }
+    // The node's own come last and are few.
+    let skip = others.len().saturating_sub(NAMED);
+    if skip > 0 {
+        parts.push(format!("{skip} accounts' tokens"));
+    }
+    parts.extend(others.into_iter().skip(skip).map(ToString::to_string));
+    parts.join(", ")
+}
+
+/// The list to hand over: one box for each credential, with owner, way, and who has to be restarted after.
+pub(super) fn list(document: &Value, node: &ObjectRef, at: &str) -> String {
+    let strings = |v: &Value| -> Vec<String> {
+        v.as_array().into_iter().flatten().filter_map(|s| s.as_str().map(str::to_owned)).collect()
+    };
+    let mut out = format!(
+        "What {node} (UID {}) could read, and has to be rotated by hand. As of {at}.\nValues are in none of this.\n\
+         `quell run exposed-secret -n NAMESPACE --set secret=NAME --set provider=…` leads through one Secret.\n",
+        node.uid.as_deref().unwrap_or("unknown")
+    );
+    let lefts = document["hand_over"].as_array().map_or(&[][..], Vec::as_slice);
+    if lefts.is_empty() {
+        out.push_str("\nNothing.\n");
+    }
+    for left in lefts {
+        let entry = left["entry"].as_u64().and_then(|at| document["credentials"].get(usize::try_from(at).ok()?));
+        out.push_str(&format!("\n[ ] {}\n", left["short"].as_str().unwrap_or_default()));
+        let Some(entry) = entry else {
+            out.push_str(&format!("      {}\n", left["text"].as_str().unwrap_or_default()));
+            continue;
+        };
+        let mut row = |name: &str, text: &str| {
+            if !text.is_empty() {
+                out.push_str(&format!("      {:<12}{text}\n", format!("{name}:")));
+            }
+        };
+        row("keys", &strings(&entry["exposed_keys"]).join(", "));
+        row("owner", entry["owner"].as_str().unwrap_or_default());
+        row("way", entry["way_to_rotate"].as_str().unwrap_or_default());
+        row("valid", entry["valid"].as_str().unwrap_or_default());
+        let ways: BTreeSet<&str> =
+            entry["reached_by"].as_array().into_iter().flatten().filter_map(|r| r["via"].as_str()).collect();
+        row("reached by", &ways.into_iter().collect::<Vec<_>>().join(", "));
+        row("for pods", &some(&strings(&entry["pods"])));
+        row("restart", &strings(&entry["to_restart"]).join(", "));
+    }
+    // Names of keepers and pods are strangers' texts, and this is read on a terminal.
+    out.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+}
+
+fn some(all: &[String]) -> String {
+    let more = all.len().saturating_sub(NAMED);
+    let shown = all[..all.len().min(NAMED)].join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_has_a_box_for_each_with_owner_and_way_and_no_terminal_codes() {
+        let document = json!({
+            "credentials": [
+                {"kind": "secret", "exposed_keys": ["password"], "owner": "External Secrets \u{1b}[31m(es)",
+                 "way_to_rotate": "change it in the store", "reached_by": [{"via": "env"}, {"via": "env"}],
+                 "pods": ["a", "b"], "to_restart": ["deployment/web"]},
+            ],
+            "hand_over": [
+                {"short": "Secret shop/db", "text": "…", "entry": 0},
+                {"short": "tokens of shop/web", "text": "taken until then", "entry": null},
+            ],
+        });
+        let node = ObjectRef { kind: "Node".into(), name: "n".into(), uid: Some("u".into()), ..ObjectRef::default() };
+        assert_eq!(
+            list(&document, &node, "NOW"),
+            "What Node n (UID u) could read, and has to be rotated by hand. As of NOW.\nValues are in none of this.\n`quell run \
+             exposed-secret -n NAMESPACE --set secret=NAME --set provider=…` leads through one Secret.\n\n\
+             [ ] Secret shop/db\n      keys:       password\n      owner:      External Secrets [31m(es)\n      \
+             way:        change it in the store\n      reached by: env\n      for pods:   a, b\n      \
+             restart:    deployment/web\n\n[ ] tokens of shop/web\n      taken until then\n"
+        );
+        assert_eq!(named(&document), "Secret shop/db, tokens of shop/web");
+    }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::NodeDrain;
 use super::budget::unready;
 use crate::action::{Done, node};
-use crate::cluster::{Cx, Problem, raw};
+use crate::cluster::{Cx, Fault, Problem, raw};
 use crate::event::{Label, Method, Op, Proof, Source};
 use crate::evidence::segment;
 
@@ -68,8 +68,13 @@ impl NodeDrain {
             .map(|(_, t)| format!("{}/{}", t.namespace, t.name))
             .collect();
         let came_up = self.came_up(cx, op, &left).await?;
-        let found = node::find(&cx.client, &op.object.name, op.object.uid.as_deref()).await?;
-        let cordoned = found["spec"]["unschedulable"] == true;
+        // None: somebody deleted it meanwhile. What was seen is told all the same.
+        let found = match node::find(&cx.client, &op.object.name, op.object.uid.as_deref()).await {
+            Ok(found) => Some(found),
+            Err(problem) if problem.fault == Fault::Refused => None,
+            Err(problem) => return Err(problem),
+        };
+        let cordoned = found.as_ref().map(|found| found["spec"]["unschedulable"] == true);
 
         let evicted = waited_for.iter().filter(|w| gone(&text(&w["uid"]))).count();
         let not_up: Vec<String> = came_up
@@ -90,7 +95,8 @@ impl NodeDrain {
             wrong.push(format!("not up after {} s: {}", self.settle, some(&not_up)));
         }
         if !ending.is_empty() {
-            let why = if node::ready(&found) == "True" { "" } else { ", for the node does not answer" };
+            let answers = found.as_ref().is_some_and(|found| node::ready(found) == "True");
+            let why = if answers { "" } else { ", for the node does not answer" };
             wrong.push(format!("still ending{why}: {}", some(&ending)));
         }
         if !left_out.is_empty() {
@@ -122,7 +128,13 @@ impl NodeDrain {
             };
             cx.store.put_json(&path, label, cx.clock, &document, Vec::new())?;
         }
-        let proof = if !cordoned {
+        if found.is_none() {
+            wrong.push(format!(
+                "{} is no more: somebody deleted it, and whether its machine runs is not known",
+                op.object
+            ));
+        }
+        let proof = if cordoned == Some(false) {
             Proof::Refuted(format!("{} is schedulable: somebody took the cordon back", op.object))
         } else if wrong.is_empty() {
             Proof::Verified("the UIDs are gone, the node is cordoned".into())

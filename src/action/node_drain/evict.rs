@@ -96,8 +96,10 @@ impl NodeDrain {
     async fn confirmed(&self, cx: &Cx, op: &Op, sight: &Sight, status: &Status) -> Result<Done, Problem> {
         let uid = op.object.uid.as_deref().unwrap_or_default();
         let now = api(cx, op).get_opt(&op.object.name).await?;
-        if now.is_none() || sight.until(LAG, |pods| pods.gone(uid)).await {
-            let other = if now.is_some() { ", another pod has its name" } else { "" };
+        let other = now.as_ref().is_some_and(|pod| pod.uid().as_deref() != Some(uid));
+        // The watch may lag behind, or have fallen silent.
+        if now.is_none() || other || sight.until(LAG, |pods| pods.gone(uid)).await {
+            let other = if other { ", another pod has its name" } else { "" };
             return Ok(self.over(op, &format!("was gone when it was asked{other}")));
         }
         let why =

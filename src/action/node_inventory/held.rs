@@ -135,6 +135,15 @@ impl Holdings {
         }
     }
 
+    /// What the kubelet asked for by name, for whichever pod: `secret` or `configmap`.
+    pub fn add_read(&mut self, kind: &'static str, namespace: &str, name: &str) {
+        let pulled = ("image-pull-secret", namespace.to_owned(), name.to_owned());
+        let key = if self.held.contains_key(&pulled) { pulled } else { (kind, namespace.into(), name.into()) };
+        let held = self.held.entry(key).or_default();
+        held.keys = None;
+        held.via.insert("read by the kubelet".into());
+    }
+
     /// Everything, as the record and later steps have it.
     pub fn json(&self) -> (Vec<Value>, Vec<Value>) {
         let mut credentials: Vec<Value> = self

@@ -2,6 +2,7 @@
 
 mod held;
 pub(crate) mod own;
+mod past;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::audit_reading::{Log, Paths, day};
 use super::{Action, Conclusion, Done, Kind, Rule, Scope, Spec, StepPlan, node};
 use crate::cluster::{Cx, Fault, Problem, raw};
 use crate::event::{Estimate, Label, Method, Op, Proof, Risk, Source};
@@ -28,6 +30,14 @@ pub struct NodeInventory {
     node: String,
     /// Its UID: only this one is looked at.
     uid: Option<String>,
+    /// Files or folders of the API server's audit log on this machine, one path or a list: they tell what ran there before
+    /// and is gone.
+    audit_log: Option<Paths>,
+    /// How far to look back from `until`, in seconds, at most 366 days. Default: 24 hours.
+    #[serde(default = "day")]
+    window: u64,
+    /// The window's end, RFC 3339. Default: the time at which the step runs.
+    until: Option<String>,
 }
 
 const fn rule(
@@ -40,6 +50,43 @@ const fn rule(
     Rule { group: "", resource, verbs, scope, why, optional }
 }
 
+impl NodeInventory {
+    /// The audit log, where one was given; the error says which parameter is wrong.
+    fn log(&self, cx: &Cx) -> Result<Option<Log>, String> {
+        let log = Log::new(self.audit_log.as_ref(), self.window, self.until.as_deref(), &[], cx.clock.now())?;
+        Ok((!log.paths.is_empty()).then_some(log))
+    }
+
+    /// What ran there before. A log that can't be read stops nothing: the pods that are there are in the record, and they
+    /// can't wait. What is not known is said, and handed over with the credentials.
+    async fn look_back(&self, cx: &Cx, op: &Op) -> Result<Done, Problem> {
+        let seen = cx.store.adopt_json(&past::path(&cx.step));
+        let document = match (seen, self.log(cx).map_err(Problem::usage)?) {
+            (Some(document), _) => {
+                cx.store.adopt(&format!("data/{}/past.slice.jsonl", segment(&cx.step)));
+                Ok(document)
+            }
+            (None, None) => return Err(Problem::internal("no audit log was given")),
+            (None, Some(log)) => {
+                let pods = cx.store.read_json(&format!("data/{}/pods.json", segment(&cx.step))).unwrap_or_default();
+                let (cx, node) = (cx.clone(), op.object.clone());
+                let pods = pods.as_array().cloned().unwrap_or_default();
+                // Reading a log takes a processor for as long as the disk gives: not on the runtime's own threads.
+                tokio::task::spawn_blocking(move || past::read(&cx, &log, &node, &pods))
+                    .await
+                    .map_err(|e| Problem::internal(format!("reading the audit log ended early: {e}")))?
+            }
+        };
+        Ok(match document {
+            Ok(document) => Done::taken(past::detail(&document), None, past::outputs(&document, &cx.step)),
+            Err(problem) => {
+                let why = format!("what ran there before is not known: {problem}");
+                Done::taken(why.clone(), None, json!({"known": false, "gone": 0, "pods": [], "doubts": [why]}))
+            }
+        })
+    }
+}
+
 impl Kind for NodeInventory {
     const SPEC: Spec = Spec {
         name: "node.inventory",
@@ -48,8 +95,10 @@ impl Kind for NodeInventory {
             never by value, each Secret, ConfigMap and token that reached the node by volume, environment, projection, pull \
             secret or a volume's driver; service accounts; pods that reach beyond their containers (hostPath, privileged, host \
             namespaces); static pods, which the API can't remove; the volumes behind claims; the node's certificate requests with \
-            their expiry, bootstrap tokens and its lease. What ran there before is not known to the API: the audit log would \
-            tell. The node's disk and memory are not captured.",
+            their expiry, bootstrap tokens and its lease. What ran there before is not known to the API: with `audit-log`, the \
+            bindings in it, pods that were made, and what the kubelet itself asked tell which pods ran there and are gone, with \
+            account, images and what they could read, as far as bodies are recorded; where the log doesn't say, that is said, and \
+            handed over by `credentials.rotate`. The node's disk and memory are not captured.",
         risk: Risk::Read,
         undo: "nothing is changed",
         captures: true,
@@ -89,6 +138,10 @@ impl Kind for NodeInventory {
                 "user, certificate_requests, lease, bootstrap_tokens; null where it could not be read",
             ),
             ("inventory", "path of the artifact with all of it"),
+            (
+                "past",
+                "known, gone (a number), pods, doubts, document: what ran there before, by the audit log; known is false without one",
+            ),
         ],
     };
 }
@@ -112,11 +165,26 @@ impl Action for NodeInventory {
         plan.warnings.extend(seen.not_read.iter().map(|what| format!("not read: {what}")));
         let text =
             format!("read {target}, its {} pods and what they could read, its certificates and lease", seen.pods.len());
-        plan.ops.push(Op::capture("read", target, text, Risk::Read, estimate));
+        plan.ops.push(Op::capture("read", target.clone(), text, Risk::Read, estimate));
+        match self.log(cx) {
+            Err(blocker) => plan.blockers.push(blocker),
+            Ok(None) => plan.warnings.push(
+                "what ran there before and is gone will not be known: no audit log was given (--set audit-log=PATH)"
+                    .into(),
+            ),
+            Ok(Some(log)) => {
+                let estimate = Estimate { bytes: None, basis: "the requests about its pods".into() };
+                let text = format!("find what ran on {target} before and is gone, in {}", log.look(&mut plan));
+                plan.ops.push(Op::capture("look-back", target, text, Risk::Read, estimate));
+            }
+        }
         Ok(plan)
     }
 
     async fn apply(&self, cx: &Cx, op: &Op) -> Result<Done, Problem> {
+        if op.verb == "look-back" {
+            return self.look_back(cx, op).await;
+        }
         let path = |name: &str| format!("data/{}/{name}.json", segment(&cx.step));
         if let Some(document) = cx.store.adopt_json(&path("inventory")) {
             cx.store.adopt(&path("node"));
@@ -150,8 +218,20 @@ impl Action for NodeInventory {
     }
 
     fn conclude(&self, plan_outputs: &Value, done: &[(Op, Done)]) -> Conclusion {
-        let outputs = done.last().map_or_else(|| plan_outputs.clone(), |(_, d)| d.observed.clone());
-        Conclusion::of(outputs, done)
+        let mut outputs = done.first().map_or_else(|| plan_outputs.clone(), |(_, d)| d.observed.clone());
+        let mut conclusion = Conclusion::of(Value::Null, done);
+        if let Some((_, before)) = done.get(1) {
+            for list in ["credentials", "service_accounts"] {
+                outputs[list] = json!(past::together(&outputs[list], &before.observed[list]));
+            }
+            outputs["past"] = before.observed.clone();
+            if let Some(past) = outputs["past"].as_object_mut() {
+                past.retain(|key, _| key != "credentials" && key != "service_accounts");
+            }
+            let now = done.first().map(|(_, d)| d.detail.as_str()).unwrap_or_default();
+            conclusion.summary = format!("{now}; {}", before.detail);
+        }
+        Conclusion { outputs, ..conclusion }
     }
 }
 
@@ -159,8 +239,7 @@ fn done(op: &Op, outputs: &Value) -> Done {
     let count = |key: &str| outputs[key].as_array().map_or(0, Vec::len);
     let secrets = outputs["credentials"].as_array().into_iter().flatten().filter(|c| c["kind"] != "configmap").count();
     let detail = format!(
-        "{}: {} pods, {secrets} credentials of {} service accounts within reach; what ran there before, its disk and its memory \
-         are not in it",
+        "{}: {} pods, {secrets} credentials of {} service accounts within reach; its disk and its memory are not in it",
         op.object,
         count("pods"),
         count("service_accounts")
@@ -215,6 +294,7 @@ impl Seen {
             "service_accounts": accounts,
             "node_credentials": self.own,
             "inventory": format!("data/{}/inventory.json", segment(step)),
+            "past": {"known": false, "gone": 0, "pods": [], "doubts": []},
         })
     }
 
@@ -236,7 +316,7 @@ impl Seen {
             "volumes_attached": self.node["status"]["volumesAttached"],
             "not_read": self.not_read,
             "not_looked_at": [
-                "pods that ran there before and are gone: the API does not keep them, the audit log's bindings would tell",
+                "pods that ran there before and are gone: the API does not keep them; with an audit log, past.json names them",
                 "the node's disk, memory, images and logs: take a snapshot of the instance before it is ended",
                 "credentials that the machine has of its cloud: its metadata service, its instance role",
                 "what the kubelet may read for its node by the node authorizer is what its pods name; it is in here",
