@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use super::{Problem, StepPlan};
 use crate::audit::detect::{Detectors, Gathered, Report};
 use crate::audit::event::Origin;
-use crate::audit::{self, Event, NotRead, Query, Request, Scan, Watch, Window};
+use crate::audit::{self, Brief, Event, NotRead, Query, Request, Scan, Watch, Window};
 use crate::clock;
 use crate::cluster::Cx;
 use crate::event::{Artifact, Label, LeftOut, Method, ObjectRef, Source};
@@ -227,6 +227,19 @@ impl Watch for Detecting<'_> {
         if ours || event.user.username.starts_with("system:node:") {
             self.detectors.map(event, &mut seen.gathered);
         }
+    }
+
+    /// Not of the query, so only nodes' own are of use.
+    fn glimpse(&self, seen: &mut Detected, brief: &Brief<'_>) -> bool {
+        match brief.user_begins("system:node:") {
+            Some(true) => self.detectors.glimpse(brief, &mut seen.gathered),
+            Some(false) => true,
+            None => false,
+        }
+    }
+
+    fn end(&self, seen: &mut Detected) {
+        seen.gathered.end();
     }
 }
 

@@ -5,6 +5,7 @@
 //! line --glance--> tally, coverage            (every line, unparsed where it has the API server's own shape)
 //!      --needles, format--> Event --query--> Request, once --Originals, Row--> answer
 //!                                 --Watch--> detect: facts, sessions, findings
+//!      --Brief--Watch--> detect: sessions     (where nobody asks for more)
 //! ```
 //!
 //! # Words
@@ -19,6 +20,7 @@
 //! - What can't be read is counted and named: a damaged line may be a call of the identity.
 
 mod answer;
+mod brief;
 mod coverage;
 pub mod detect;
 pub mod event;
@@ -35,6 +37,7 @@ mod tally;
 pub mod uri;
 
 pub use answer::{Answer, BLIND_TO, describe};
+pub use brief::Brief;
 pub use coverage::{Coverage, Gap};
 pub use event::Event;
 pub use format::kubernetes::event as parse_event;

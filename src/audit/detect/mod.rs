@@ -1,7 +1,8 @@
 //! What the audit log means: detections, sessions, and what can't be known from it.
 //!
 //! ```text
-//! each thread:  Event --map--> Gathered      (facts of each detection, sessions, kinds of request; bounded)
+//! each thread:  Brief --glimpse--> Gathered  (sessions, kinds of request) where no detection asks for more
+//!               Event --map------> Gathered  (and the facts of each detection; bounded)
 //! at the end:   Gathered + Gathered + … --reduce--> findings, sessions, what can't be known
 //! ```
 //!
@@ -26,9 +27,11 @@
 //! # let _ = report.findings;
 //! ```
 
+mod caller;
 mod fact;
 mod finding;
 mod gather;
+mod kind;
 pub mod known;
 mod look;
 mod needs;
@@ -37,6 +40,7 @@ mod network;
 pub(crate) mod plant;
 pub mod rule;
 mod session;
+mod span;
 mod spec;
 mod template;
 mod tokens;
@@ -50,15 +54,19 @@ use serde::{Deserialize, Serialize};
 
 pub use fact::{Fact, MAX_TEXT, Out, Outcome, Subject};
 pub use finding::{EventRef, FORMAT, Finding, Who};
-pub use look::{Actor, Look, Verbs};
+pub use look::{Actor, Actors, Look, Verbs};
 pub use needs::{Blindness, Unknowable};
 pub use rule::Rule;
 pub use session::{BoundPod, CallCount, Issued, Seen, Session, SessionKind};
 pub use spec::{Need, On, Severity, Spec};
 
-use super::event::Event;
-use fact::{Facts, Kept};
-use gather::Everything;
+use super::brief::Brief;
+use super::event::{Event, Object};
+use caller::{Caller, Callers};
+use fact::{Facts, Kept, plain_outcome};
+use gather::{Counted, Everything};
+use kind::{Kinds, Parts};
+use span::{At, Mark};
 
 /// One thing to look for.
 pub trait Detection: Send + Sync {
@@ -102,20 +110,47 @@ pub struct Report {
 pub struct Detectors {
     list: Vec<Box<dyn Detection>>,
     caps: Vec<usize>,
-    index: HashMap<&'static str, Vec<(usize, &'static str, Verbs)>>,
-    every: Vec<usize>,
+    index: HashMap<&'static str, Vec<Asked>>,
+    denied: Vec<(usize, Actors)>,
+    impersonated: Vec<(usize, Actors)>,
+    every: Vec<(usize, Actors)>,
     proxies: Vec<IpNet>,
     hasher: RandomState,
+}
+
+/// A detection that asks for a resource.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    detection: usize,
+    sub: &'static str,
+    verbs: Verbs,
+    by: Actors,
+    /// It is shown what is denied in any case.
+    unless_denied: bool,
+}
+
+impl Asked {
+    fn meets(&self, verb: Verbs, sub: &str) -> bool {
+        self.verbs.meets(verb) && (self.sub == "*" || self.sub == sub)
+    }
 }
 
 /// What a thread gathered.
 pub struct Gathered {
     facts: Facts,
     everything: Everything,
+    callers: Callers,
+    kinds: Kinds,
     caps: std::sync::Arc<[usize]>,
 }
 
 impl Gathered {
+    /// Puts in order what was gathered: on each thread, when it has seen all.
+    pub fn end(&mut self) {
+        self.everything.end();
+        (self.callers, self.kinds) = (Callers::default(), Kinds::default());
+    }
+
     /// Takes what another thread gathered.
     pub fn merge(&mut self, other: Gathered) {
         self.everything.merge(other.everything);
@@ -139,6 +174,8 @@ impl Detectors {
             list: Vec::new(),
             caps: Vec::new(),
             index: HashMap::new(),
+            denied: Vec::new(),
+            impersonated: Vec::new(),
             every: Vec::new(),
             proxies: Vec::new(),
             hasher: RandomState::new(),
@@ -151,18 +188,24 @@ impl Detectors {
 
     fn add(&mut self, detection: Box<dyn Detection>) {
         let at = self.list.len();
-        let (on, cap) = {
+        let (on, by, cap) = {
             let spec = detection.spec();
-            (spec.on, spec.cap)
+            (spec.on, spec.by, spec.cap)
         };
+        let (resources, unless_denied): (&[(&str, &str, Verbs)], bool) = match on {
+            On::Resources(resources) => (resources, false),
+            On::Denied(resources) => (resources, true),
+            On::Impersonated | On::Every | On::Nothing => (&[], false),
+        };
+        for (resource, sub, verbs) in resources {
+            let asked = Asked { detection: at, sub, verbs: *verbs, by, unless_denied };
+            self.index.entry(resource).or_default().push(asked);
+        }
         match on {
-            On::Every => self.every.push(at),
-            On::Nothing => {}
-            On::Resources(resources) => {
-                for (resource, sub, verbs) in resources {
-                    self.index.entry(resource).or_default().push((at, sub, *verbs));
-                }
-            }
+            On::Denied(_) => self.denied.push((at, by)),
+            On::Impersonated => self.impersonated.push((at, by)),
+            On::Every => self.every.push((at, by)),
+            On::Resources(_) | On::Nothing => {}
         }
         self.caps.push(cap);
         self.list.push(detection);
@@ -195,23 +238,81 @@ impl Detectors {
             // One more: the tokens that were issued.
             facts: Facts::new(self.list.len() + 1),
             everything: Everything::default(),
+            callers: Callers::default(),
+            kinds: Kinds::default(),
             caps: self.caps.iter().copied().chain([tokens::MAX_ISSUED]).collect(),
         }
+    }
+
+    fn request(&self, audit_id: &str, at: At, verb: &str, uri: &str) -> u64 {
+        self.hasher.hash_one((audit_id, at.parts(), verb, uri))
+    }
+
+    /// Takes one event by what can be seen of it without parsing it. False, and nothing is taken: somebody asks for more.
+    pub fn glimpse(&self, brief: &Brief<'_>, into: &mut Gathered) -> bool {
+        let object = brief.object.unwrap_or_default();
+        let (verb, sub) = (brief.verb, object.subresource);
+        let parts =
+            Parts { verb, group: object.group, resource: object.resource, sub, path: brief.object.is_none() };
+        if brief.issued || [verb, object.group, object.resource, sub].iter().any(|text| text.len() > MAX_TEXT) {
+            return false;
+        }
+        let Gathered { callers, kinds, everything, .. } = into;
+        let Some(caller) = callers.of(&self.hasher, &self.proxies, brief.caller) else { return false };
+        let kind = kinds.of(parts, |verbs| {
+            let asked = self.index.get(object.resource);
+            let class = kind::class(&self.hasher, asked.is_some(), verb, object.group, object.resource, sub);
+            everything.class(class, verb, object.resource, || match brief.object {
+                Some(_) => format_kind(object.group, object.resource, sub),
+                None => PATHS.into(),
+            });
+            let by = asked.into_iter().flatten().filter(|asked| asked.meets(verbs, sub)).map(|asked| asked.by);
+            (class, by.chain(self.every.iter().map(|(_, by)| *by)).fold(Actors::NONE, Actors::or))
+        });
+        let by = Actors::one(caller.actor, &caller.user, kind.verbs, object.resource, object.name);
+        let asks = |list: &[(usize, Actors)]| list.iter().any(|(_, of)| of.meets(by));
+        // A dry run came to something else than it seems; there are few.
+        if kind.wanted.meets(by)
+            || (brief.allowed == Some(false) && asks(&self.denied))
+            || (caller.acted_as.is_some() && asks(&self.impersonated))
+            || (!kind.verbs.meets(Verbs::READ) && brief.uri.contains("dryRun"))
+        {
+            return false;
+        }
+        let at = At::of_micros(brief.received);
+        let line = Counted {
+            request: self.request(brief.audit_id, at, verb, &brief.uri),
+            class: kind.class,
+            outcome: plain_outcome(brief.allowed, brief.code, brief.stage),
+            stage: brief.stage,
+            body: brief.body,
+            truncated: brief.truncated,
+        };
+        everything.add(caller, &Mark::new(at, brief.audit_id, brief.origin), line);
+        true
     }
 
     /// Takes one event.
     pub fn map(&self, event: &Event, into: &mut Gathered) {
         let look = Look::new(event, event.trusted_ip(&self.proxies));
-        let received = event.received;
-        let request = self.hasher.hash_one((
-            &event.audit_id,
-            received.unix_timestamp(),
-            received.nanosecond(),
-            &event.verb,
-            &event.uri,
-        ));
-        let interested = self.index.get(look.resource());
-        into.everything.add(&self.hasher, &look, request, interested.is_some());
+        let at = At::of(event.received);
+        let request = self.request(&event.audit_id, at, &event.verb, &event.uri);
+        let asked = self.index.get(look.resource());
+        let class =
+            kind::class(&self.hasher, asked.is_some(), &event.verb, look.group(), look.resource(), look.sub());
+        into.everything.class(class, &event.verb, look.resource(), || {
+            event.object.as_ref().map_or_else(|| PATHS.into(), |_| format_kind(look.group(), look.resource(), look.sub()))
+        });
+        let line = Counted {
+            request,
+            class,
+            outcome: fact::outcome(event),
+            stage: event.stage,
+            body: event.request_object.is_some(),
+            truncated: event.truncated(),
+        };
+        let mark = Mark::new(at, &event.audit_id, event.origin);
+        into.everything.add(&mut Caller::of(&self.hasher, &look), &mark, line);
         let mut out = Out {
             facts: &mut into.facts,
             detection: self.list.len(),
@@ -220,17 +321,24 @@ impl Detectors {
             hasher: &self.hasher,
         };
         tokens::issued(&look, &mut out);
-        for (at, sub, verbs) in interested.into_iter().flatten() {
-            if look.verb(*verbs) && (*sub == "*" || *sub == look.sub()) {
-                out.detection = *at;
-                out.cap = self.caps[*at];
-                self.list[*at].look(&look, &mut out);
+        let mut show = |detection: usize| {
+            out.detection = detection;
+            out.cap = self.caps[detection];
+            self.list[detection].look(&look, &mut out);
+        };
+        let denied = event.allowed() == Some(false);
+        for asked in asked.into_iter().flatten() {
+            if asked.by.meets(look.by) && asked.meets(look.verb, look.sub()) && !(denied && asked.unless_denied) {
+                show(asked.detection);
             }
         }
-        for at in &self.every {
-            out.detection = *at;
-            out.cap = self.caps[*at];
-            self.list[*at].look(&look, &mut out);
+        let lists = [
+            (true, &self.every),
+            (denied, &self.denied),
+            (event.impersonated.is_some(), &self.impersonated),
+        ];
+        for (_, list) in lists.into_iter().filter(|(is, _)| *is) {
+            list.iter().filter(|(_, by)| by.meets(look.by)).for_each(|(detection, _)| show(*detection));
         }
     }
 
@@ -255,7 +363,7 @@ impl Detectors {
             let mut judged = detection.judge(kept.sorted(), &around);
             fact::sort(&mut judged);
             let found = finding::findings(&spec, &judged);
-            if matches!(spec.on, On::Every | On::Resources(_)) && spec.id == tokens::ID {
+            if matches!(spec.on, On::Resources(_)) && spec.id == tokens::ID {
                 remarks = judged.iter().map(|f| (f.object.clone(), f.note.clone())).collect();
             }
             findings.extend(found);
@@ -279,9 +387,17 @@ impl Detectors {
     }
 }
 
+/// What stands for the resource of a plain path.
+const PATHS: &str = "(paths)";
+
+fn format_kind(group: &str, resource: &str, sub: &str) -> String {
+    let object = Object { group: group.into(), resource: resource.into(), subresource: sub.into(), ..Object::default() };
+    object.kind()
+}
+
 fn limits(everything: &Everything) -> Vec<String> {
     let mut said = Vec::new();
-    if everything.more_sessions {
+    if everything.more_sessions() {
         said.push("There were more sessions than are kept; those without a credential's id are left out first.".into());
     }
     if everything.inexact {

@@ -8,6 +8,7 @@ use super::chunk;
 use super::feed::Unit;
 use super::kept::Kept;
 use super::{MAX_LINE, Shared, Watch};
+use crate::audit::brief::Brief;
 use crate::audit::event::{Event, Origin, Stage};
 use crate::audit::format::{self, Record, kubernetes};
 use crate::audit::glance::{Glance, Glancer, Micros, long_running};
@@ -87,6 +88,7 @@ impl<'a, W: Watch> Worker<'a, W> {
                 Unit::Damage { file, offset, line, what } => self.tally.damaged(file, offset, line, what),
             }
         }
+        self.shared.watch.end(&mut self.seen);
         Ended { tally: self.tally, kept: self.kept, seen: self.seen, claimed: self.claimed, lines: self.lines }
     }
 
@@ -150,7 +152,9 @@ impl<'a, W: Watch> Worker<'a, W> {
         if self.shared.by_credential && !self.tally.credentials {
             self.tally.credentials = memmem::find(line, CREDENTIAL).is_some();
         }
-        let asked = self.may_be_in_window(&glance) && self.shared.needles.may_match(line, true);
+        let asked = !self.shared.query.nothing
+            && self.may_be_in_window(&glance)
+            && self.shared.needles.may_match(line, true);
         if !asked && !self.shared.every {
             return;
         }
@@ -158,6 +162,15 @@ impl<'a, W: Watch> Worker<'a, W> {
         let Ok(text) = std::str::from_utf8(line) else {
             return self.tally.damaged(file, at.offset, Some(number), "not UTF-8");
         };
+        if !asked && let Some(brief) = Brief::read(text, &glance, origin) {
+            let window = self.shared.window;
+            let before = |at: Micros, end: Option<time::OffsetDateTime>| end.is_none_or(|end| instant::of_micros(at) <= end);
+            let within = before(glance.received, window.until)
+                && window.start.is_none_or(|start| instant::of_micros(glance.staged) >= start);
+            if !within || self.shared.watch.glimpse(&mut self.seen, &brief) {
+                return;
+            }
+        }
         match kubernetes::event(text, origin) {
             Ok(event) => self.event(&event, text, asked),
             Err(what) => self.tally.damaged(file, at.offset, Some(number), what),

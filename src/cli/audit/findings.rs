@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Found, shown};
 use crate::audit::detect::rule::{self, Refused};
 use crate::audit::detect::{Blindness, Detectors, Finding, Gathered, Report, Severity};
-use crate::audit::{Event, FileFacts, Query, Watch};
+use crate::audit::{Brief, Event, FileFacts, Query, Watch};
 use crate::clock::rfc3339;
 use crate::cluster::Problem;
 use crate::report::escape::escape;
@@ -48,6 +48,15 @@ impl Watch for Detect {
         if let (Some(detectors), Some(gathered)) = (&self.0, seen) {
             detectors.map(event, gathered);
         }
+    }
+    fn glimpse(&self, seen: &mut Option<Gathered>, brief: &Brief<'_>) -> bool {
+        match (&self.0, seen) {
+            (Some(detectors), Some(gathered)) => detectors.glimpse(brief, gathered),
+            _ => true,
+        }
+    }
+    fn end(&self, seen: &mut Option<Gathered>) {
+        seen.iter_mut().for_each(Gathered::end);
     }
     fn wants(&self) -> bool {
         self.0.is_some()
