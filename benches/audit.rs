@@ -70,19 +70,24 @@ fn main() {
         ("address", &address, &truth.address),
         ("token", &token, &truth.token),
     ] {
-        let time = median(|| {
-            let mut scan = ask(&path, query, None, &());
-            assert_eq!((scan.events(), scan.damaged()), (events, 0));
-            check(&mut scan, answer, name);
-        });
+        let mut last = None;
+        let time = median(|| last = Some(ask(&path, query, None, &())));
+        let mut scan = last.unwrap();
+        assert_eq!((scan.events(), scan.damaged()), (events, 0));
+        check(&mut scan, answer, name);
         println!("query {name:<19} {} requests in {}", answer.len(), time.speed(gib));
         times.push(time);
     }
     let name = format!("system:serviceaccount:{}:{}", ACCOUNT.0, ACCOUNT.1);
     for (program, arguments) in [("rg", &["-c"][..]), ("grep", &["-c", "-F"])] {
         let mut command = Command::new(program);
-        if let Some(time) = peer(command.args(arguments).arg(&name).arg(&path).env("LC_ALL", "C")) {
-            println!("{program:<25} {}: the account's query takes {:.2} times that", time.speed(gib), times[0].over(&time));
+        command.args(arguments).arg(&name).arg(&path).env("LC_ALL", "C");
+        if let Some((ours, theirs)) = beside(|| drop(ask(&path, &account, None, &())), &mut command) {
+            println!(
+                "{program:<25} {}: the account's query takes {:.2} times that",
+                theirs.speed(gib),
+                ours.over(&theirs)
+            );
         }
     }
     jq(dir.path(), &path, bytes, &name, &times[0]);
@@ -105,11 +110,7 @@ fn main() {
     let detect = Detect(Detectors::all());
     let mut findings = 0;
     let time = median(|| findings = detections(&path, &detect));
-    println!(
-        "all {} detections         {}, {findings} findings",
-        detect.0.specs().count(),
-        time.speed(gib)
-    );
+    println!("all {} detections         {}, {findings} findings", detect.0.specs().count(), time.speed(gib));
     println!("peak resident             {} MiB, of all these runs in one process", peak("self") / 1024);
     println!("resident, findings alone  {} MiB", stream::alone(&path) / 1024);
 
@@ -120,9 +121,10 @@ fn main() {
         if !pack.status().is_ok_and(|s| s.success()) {
             continue;
         }
-        let time = median(|| check(&mut ask(&packed, &account, None, &()), &truth.account, program));
-        let unpacked = peer(Command::new(program).arg("-dc").arg(&packed)).unwrap();
-        println!("{program:<25} {}: {:.2} times what `{program} -dc` takes", time.speed(gib), time.over(&unpacked));
+        check(&mut ask(&packed, &account, None, &()), &truth.account, program);
+        let ours = || drop(ask(&packed, &account, None, &()));
+        let (ours, theirs) = beside(ours, Command::new(program).arg("-dc").arg(&packed)).unwrap();
+        println!("{program:<25} {}: {:.2} times what `{program} -dc` takes", ours.speed(gib), ours.over(&theirs));
         std::fs::remove_file(packed).unwrap();
     }
 }
@@ -236,15 +238,36 @@ impl Took {
 }
 
 fn median(mut run: impl FnMut()) -> Took {
-    let mut times: Vec<Took> = (0..TIMES)
-        .map(|_| {
-            let (begun, before) = (Instant::now(), processor());
-            run();
-            Took { wall: begun.elapsed(), processor: processor() - before }
-        })
-        .collect();
+    middle((0..TIMES).map(|_| took(&mut run)).collect())
+}
+
+fn middle(mut times: Vec<Took>) -> Took {
     times.sort();
     times[TIMES / 2]
+}
+
+fn took(run: &mut impl FnMut()) -> Took {
+    let (begun, before) = (Instant::now(), processor());
+    run();
+    Took { wall: begun.elapsed(), processor: processor() - before }
+}
+
+/// The median times of something and of a peer, run by turns, so that what else the machine does weighs on both; None if
+/// the peer is not installed.
+fn beside(mut run: impl FnMut(), peer: &mut Command) -> Option<(Took, Took)> {
+    // Not to /dev/null: grep ends at the first match there.
+    let mut peer = || {
+        let mut child = peer.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        std::io::copy(&mut child.stdout.take()?, &mut std::io::sink()).ok()?;
+        child.wait().ok()
+    };
+    peer()?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..TIMES {
+        ours.push(took(&mut run));
+        theirs.push(took(&mut || drop(peer())));
+    }
+    Some((middle(ours), middle(theirs)))
 }
 
 /// Processor time of this process and of those it waited for, user's and system's: fields 14 to 17 of proc(5)'s stat, a
@@ -258,20 +281,6 @@ fn processor() -> Duration {
 
 fn load() -> String {
     std::fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').next().unwrap_or_default().to_owned()
-}
-
-/// The median time of a program; None if it is not installed.
-fn peer(command: &mut Command) -> Option<Took> {
-    // Not to /dev/null: grep ends at the first match there.
-    let mut run = || {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
-        std::io::copy(&mut child.stdout.take()?, &mut std::io::sink()).ok()?;
-        child.wait().ok()
-    };
-    run()?;
-    Some(median(|| {
-        run();
-    }))
 }
 
 fn jq(dir: &Path, path: &Path, bytes: u64, name: &str, ours: &Took) {

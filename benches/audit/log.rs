@@ -374,7 +374,17 @@ fn line(call: &Call<'_>) -> String {
     let _ = write!(
         text,
         r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"{}","auditID":"{}","stage":"{}","requestURI":"{}","verb":"{}","user":{{"username":"{}","uid":"6ac3f2a0-4cbb-4bd6-a9f4-0b3a0de4a8d1","groups":[{}"system:authenticated"],"extra":{{{}}}}},{}"sourceIPs":[{}],"userAgent":"{}","#,
-        call.level, call.id, call.stage, call.uri.replace('&', "\\u0026"), call.verb, call.user, groups(call.user), call.extra, call.more, call.ips, call.agent
+        call.level,
+        call.id,
+        call.stage,
+        call.uri.replace('&', "\\u0026"),
+        call.verb,
+        call.user,
+        groups(call.user),
+        call.extra,
+        call.more,
+        call.ips,
+        call.agent
     );
     if !call.object.is_empty() {
         let _ = write!(text, r#""objectRef":{{{}}},"#, call.object);
@@ -393,7 +403,10 @@ fn line(call: &Call<'_>) -> String {
 
 /// Those that the authenticators give beside `system:authenticated`.
 fn groups(user: &str) -> String {
-    match (user.starts_with("system:node:"), user.strip_prefix("system:serviceaccount:").and_then(|r| r.split_once(':'))) {
+    match (
+        user.starts_with("system:node:"),
+        user.strip_prefix("system:serviceaccount:").and_then(|r| r.split_once(':')),
+    ) {
         (true, _) => r#""system:nodes","#.into(),
         (_, Some((namespace, _))) => {
             format!(r#""system:serviceaccounts","system:serviceaccounts:{namespace}","#)

@@ -12,7 +12,8 @@ const OFTEN: Duration = Duration::from_millis(250);
 
 /// Makes the log and looks for findings in it, a process each, with a pipe between them; tells how memory grows.
 pub fn run(bytes: u64, seed: u64) {
-    let mut maker = again(&["make", &(bytes >> 20).to_string(), &seed.to_string()]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut maker =
+        again(&["make", &(bytes >> 20).to_string(), &seed.to_string()]).stdout(Stdio::piped()).spawn().unwrap();
     let begun = Instant::now();
     let mut reader = again(&["read", "-"]).stdin(maker.stdout.take().unwrap()).spawn().unwrap();
     let mut told = Vec::new();

@@ -28,6 +28,7 @@ mod format;
 mod glance;
 mod instant;
 mod query;
+mod quick;
 mod row;
 mod scan;
 mod shape;

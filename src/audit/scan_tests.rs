@@ -384,6 +384,23 @@ fn a_gzip_that_was_cut_gives_what_it_has_and_says_so() {
 }
 
 #[test]
+fn a_zstd_frame_that_asks_for_much_memory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = event("a", "ResponseComplete", "03:01:00", "03:01:00", SA, "") + "\n";
+    for (exponent, taken) in [(0, true), (17, true), (18, false), (31, false)] {
+        // RFC 8878, 3.1.1: magic, no options, a window of 1 KiB shifted by the exponent, one raw block that is the last.
+        let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, exponent << 3];
+        frame.extend(&(u32::try_from(line.len()).unwrap() << 3 | 1).to_le_bytes()[..3]);
+        frame.extend(line.as_bytes());
+        let path = dir.path().join("a.zst");
+        std::fs::write(&path, &frame).unwrap();
+        let scan = look(&[path], &account(), EVERYTHING, 2, None);
+        let facts = &scan.files[0];
+        assert_eq!((facts.broke.is_none(), scan.events() == 1), (taken, taken), "{exponent}: {:?}", facts.broke);
+    }
+}
+
+#[test]
 fn a_log_that_grows_and_is_rotated_while_it_is_read_is_read_as_it_was() {
     let mut log = made(9, 3000, 1);
     let lines: Vec<String> = log.by_ref().collect();

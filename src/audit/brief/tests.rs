@@ -127,7 +127,10 @@ fn hostile(line: &str, random: &mut Random, kind: u64) -> Vec<u8> {
         4 => put(r#","user":{"#, r#","verb":"delete","user":{"#),
         5 => put(r#""objectRef":{"#, r#""objectRef":{"resource":"secrets"},"objectRef":{"#),
         // Decoys.
-        6 => put(r#""annotations":{"#, r#""annotations":{"a":"\",\"verb\":\"get\",\"objectRef\":{\"resource\":\"pods\"","#),
+        6 => put(
+            r#""annotations":{"#,
+            r#""annotations":{"a":"\",\"verb\":\"get\",\"objectRef\":{\"resource\":\"pods\"","#,
+        ),
         7 => put(r#""extra":{"#, r#""extra":{"objectRef":["{\"resource\":\"secrets\"}"],"#),
         8 => put(r#""extra":{"#, r#""extra":{"a\"b":["x"],"#),
         9 => put(
@@ -214,7 +217,8 @@ fn answer(path: &Path, short: bool, window: Window) -> (Report, String) {
     let (watch, query) = (Detect(Detectors::all(), short), Query { nothing: true, ..Query::default() });
     let task = Task { files, query: &query, window, limit: None, watch: &watch, threads: Some(2), progress: &|_| {} };
     let scan: Scan<Gathered> = scan(task).unwrap();
-    let told = format!("{} {} {:?} {:?} {:?}", scan.events(), scan.damaged(), scan.damage, scan.resources, scan.truncated);
+    let told =
+        format!("{} {} {:?} {:?} {:?}", scan.events(), scan.damaged(), scan.damage, scan.resources, scan.truncated);
     let mut whole = watch.0.gather();
     scan.seen.into_iter().for_each(|part| whole.merge(part));
     (watch.0.reduce(whole), told)
@@ -242,7 +246,8 @@ fn the_short_way_and_the_whole_one_give_the_same_findings() {
         }
         std::fs::write(&path, &bytes).unwrap();
         let all = Window { start: None, until: None, longest_gap: Duration::minutes(5) };
-        let some = Window { start: Some(start + Duration::minutes(50)), until: Some(start + Duration::minutes(90)), ..all };
+        let some =
+            Window { start: Some(start + Duration::minutes(50)), until: Some(start + Duration::minutes(90)), ..all };
         for window in [all, some] {
             let (short, whole) = (answer(&path, true, window), answer(&path, false, window));
             assert!(!whole.0.findings.is_empty() && !whole.0.sessions.is_empty());

@@ -9,6 +9,7 @@ use super::fact::cut;
 use super::look::{Actor, Look, actor};
 use crate::audit::event::{User, trusted};
 use crate::audit::format::kubernetes::asking;
+use crate::audit::quick::mix;
 
 /// A text and its hash.
 pub(super) type Hashed = (u64, Box<str>);
@@ -50,9 +51,7 @@ impl Caller {
         let (credential, pod) = (user.credential_id(), user.pod());
         let session = match credential {
             Some(id) => hasher.hash_one((id, &user.username)) >> 1,
-            None => {
-                hasher.hash_one((&user.username, pod.map_or("", |(_, uid)| uid), address)) >> 1 | 1 << 63
-            }
+            None => hasher.hash_one((&user.username, pod.map_or("", |(_, uid)| uid), address)) >> 1 | 1 << 63,
         };
         let hashed = |text: &str| (hasher.hash_one(text), cut(text).into());
         Caller {
@@ -130,21 +129,4 @@ impl Callers {
         };
         self.places[at].as_mut().map(|kept| &mut kept.1)
     }
-}
-
-/// A quick hash, for tables that compare what they find.
-pub(super) fn mix(bytes: &[u8]) -> u64 {
-    const BY: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (mut a, mut b) = (bytes.len() as u64, BY);
-    let (words, rest) = bytes.as_chunks::<8>();
-    for pair in words.chunks(2) {
-        a = (a.rotate_left(23) ^ u64::from_le_bytes(pair[0])).wrapping_mul(BY);
-        if let Some(second) = pair.get(1) {
-            b = (b.rotate_left(29) ^ u64::from_le_bytes(*second)).wrapping_mul(BY);
-        }
-    }
-    for byte in rest {
-        a = (a.rotate_left(9) ^ u64::from(*byte)).wrapping_mul(BY);
-    }
-    (a ^ b.rotate_left(32)).wrapping_mul(BY)
 }

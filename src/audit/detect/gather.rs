@@ -5,43 +5,25 @@
 
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::{BinaryHeap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
 use super::caller::Caller;
 use super::fact::{Outcome, cut};
 use super::look::{Actor, Verbs};
 use super::span::{Mark, Span, Spans};
 use crate::audit::event::Stage;
+use crate::audit::quick::Quick;
 
 /// Sessions that are kept; those with a credential's id before the others.
 const MAX_SESSIONS: usize = 20_000;
 /// Kinds of request told apart: those that a detection knows before the others.
 const MAX_CLASSES: usize = 4_096;
-/// Requests that are remembered one by one, so that a line that is there twice is counted once (24 bytes each).
+/// Requests that are remembered one by one by all threads, so that a line that is there twice is counted once (24 bytes
+/// each).
 const MAX_REMEMBERED: usize = 1_500_000;
 
 /// Keys that are hashes already.
-#[derive(Debug, Default)]
-pub(super) struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
-    }
-    fn write_u32(&mut self, key: u32) {
-        self.write_u64(u64::from(key));
-    }
-    fn write_u64(&mut self, key: u64) {
-        self.0 = (self.0 ^ key).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    }
-}
-
-type ByHash<K, V> = HashMap<K, V, BuildHasherDefault<Hashed>>;
+type ByHash<K, V> = HashMap<K, V, BuildHasherDefault<Quick>>;
 
 /// A session as it grows.
 #[derive(Debug)]
@@ -218,11 +200,13 @@ struct Remembered {
 }
 
 /// What all events of a thread left.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Everything {
     sessions: Sessions,
     pub classes: BTreeMap<u32, Class>,
     remembered: Vec<Remembered>,
+    /// How many this thread may remember.
+    room: usize,
     pub lines: u64,
     pub with_credential: u64,
     pub with_outcome: u64,
@@ -231,6 +215,20 @@ pub(super) struct Everything {
 }
 
 impl Everything {
+    /// Nothing yet, for one of so many threads.
+    pub fn new(threads: usize) -> Everything {
+        Everything {
+            sessions: Sessions::default(),
+            classes: BTreeMap::new(),
+            remembered: Vec::new(),
+            room: MAX_REMEMBERED / threads.clamp(1, 32),
+            lines: 0,
+            with_credential: 0,
+            with_outcome: 0,
+            inexact: false,
+        }
+    }
+
     /// Takes one line.
     pub fn add(&mut self, caller: &mut Caller, mark: &Mark, line: Counted) {
         self.lines += 1;
@@ -242,8 +240,8 @@ impl Everything {
             self.sessions.kept[at].add(caller, mark);
         }
         self.remembered.push(Remembered { session: caller.session, line });
-        if self.remembered.len() >= MAX_REMEMBERED {
-            self.settle(false);
+        if self.remembered.len() >= self.room {
+            self.settle(self.room);
         }
     }
 
@@ -272,13 +270,14 @@ impl Everything {
         self.remembered.dedup_by_key(|r| r.line.request);
     }
 
-    /// Leaves one of each request; at the end, or if that makes too little room, counts them and forgets them.
-    fn settle(&mut self, end: bool) {
+    /// Leaves one of each request. If they still take three quarters of the room, or there is none because this is the
+    /// end, counts them and forgets them.
+    fn settle(&mut self, room: usize) {
         self.dedup();
-        if !end && self.remembered.len() < MAX_REMEMBERED / 4 * 3 {
+        if self.remembered.len() < room / 4 * 3 {
             return;
         }
-        self.inexact |= !end;
+        self.inexact |= room > 0;
         let mut classes: ByHash<u32, Class> = ByHash::default();
         for Remembered { session, line: r } in self.remembered.drain(..) {
             let class = classes.entry(r.class).or_default();
@@ -330,7 +329,7 @@ impl Everything {
             self.remembered.extend(other.remembered);
         }
         if self.remembered.len() >= MAX_REMEMBERED {
-            self.settle(false);
+            self.settle(MAX_REMEMBERED);
         }
     }
 
@@ -341,7 +340,7 @@ impl Everything {
 
     /// Counts what is still remembered.
     pub fn finish(&mut self) {
-        self.settle(true);
+        self.settle(0);
         self.remembered = Vec::new();
     }
 

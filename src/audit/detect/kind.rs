@@ -2,8 +2,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use super::caller::mix;
 use super::look::{Actors, Verbs};
+use crate::audit::quick::mix;
 
 /// Which class that is: those that a detection knows come first.
 pub(super) fn class(hasher: &RandomState, known: bool, verb: &str, group: &str, resource: &str, sub: &str) -> u32 {

@@ -219,9 +219,24 @@ pub fn report_of(detectors: &Detectors, lines: &[(usize, &str)]) -> Report {
 /// <https://pkg.go.dev/k8s.io/apiserver/pkg/apis/audit/v1#Event>
 pub fn own_shape(text: &str) -> String {
     const EVENT: &[&str] = &[
-        "kind", "apiVersion", "level", "auditID", "stage", "requestURI", "verb", "user", "impersonatedUser", "sourceIPs",
-        "userAgent", "objectRef", "responseStatus", "requestObject", "responseObject", "requestReceivedTimestamp",
-        "stageTimestamp", "annotations",
+        "kind",
+        "apiVersion",
+        "level",
+        "auditID",
+        "stage",
+        "requestURI",
+        "verb",
+        "user",
+        "impersonatedUser",
+        "sourceIPs",
+        "userAgent",
+        "objectRef",
+        "responseStatus",
+        "requestObject",
+        "responseObject",
+        "requestReceivedTimestamp",
+        "stageTimestamp",
+        "annotations",
     ];
     const USER: &[&str] = &["username", "uid", "groups", "extra"];
     const OBJECT: &[&str] =

@@ -1,7 +1,7 @@
 //! One pass over the files, in parallel: whose requests, and what the files can speak for.
 //!
 //! ```text
-//! plain files:  chunks of 1 MiB, any worker takes any ------------------┐
+//! plain files:  chunks of 256 KiB, any worker takes any ----------------┐
 //! the rest:     a reader each, in order --> blocks or records, queued --┴--> workers
 //! worker, for each line:  glance (coverage) --> prefilter --> parse --> query, watch
 //!                                           \-> brief --> watch, where that is enough

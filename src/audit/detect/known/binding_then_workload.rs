@@ -7,7 +7,9 @@ use time::Duration;
 use super::power::role;
 use crate::audit::detect::look::text;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Actors, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Subject, Verbs};
+use crate::audit::detect::{
+    Actors, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Subject, Verbs,
+};
 
 pub struct BindingThenWorkload;
 

@@ -24,10 +24,7 @@ const SPEC: Spec = Spec {
     says: "{who} felt for what it may do or see: {what}{notes}.",
     false_positives: "`kubectl auth can-i` and consoles, by people (told as low); a new version whose role was forgotten.",
     step: "A workload knows what it may do; somebody with its token does not. See which pod the token is bound to, and capture it.",
-    on: On::Denied(&[
-        ("selfsubjectaccessreviews", "", Verbs::CREATE),
-        ("selfsubjectrulesreviews", "", Verbs::CREATE),
-    ]),
+    on: On::Denied(&[("selfsubjectaccessreviews", "", Verbs::CREATE), ("selfsubjectrulesreviews", "", Verbs::CREATE)]),
     by: Actors::OTHERS,
     needs: &[Need::Outcomes, Need::Writes(&["selfsubjectaccessreviews", "selfsubjectrulesreviews"])],
     cap: 60_000,

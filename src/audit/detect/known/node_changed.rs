@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use crate::audit::detect::spec::CAP;
 use crate::audit::detect::template::removed;
-use crate::audit::detect::{Actor, Actors, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Verbs};
+use crate::audit::detect::{
+    Actor, Actors, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Verbs,
+};
 
 pub struct NodeChanged;
 

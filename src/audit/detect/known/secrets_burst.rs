@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use time::Duration;
 
 use crate::audit::detect::window::bursts;
-use crate::audit::detect::{Actor, Actors, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Subject, Verbs};
+use crate::audit::detect::{
+    Actor, Actors, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Subject, Verbs,
+};
 
 pub struct SecretsBurst;
 
