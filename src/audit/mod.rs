@@ -51,4 +51,7 @@ pub use summary::{Summary, slice_line};
 pub use tally::{Damage, FileTally, Resource};
 
 #[cfg(test)]
+#[path = "../../benches/audit/log.rs"]
+mod log;
+#[cfg(test)]
 mod scan_tests;

@@ -8,10 +8,7 @@ use super::scan::{Scan, Task, Window, scan};
 use super::{Query, Wanted, find};
 use crate::clock::parse;
 
-#[path = "../../benches/audit/log.rs"]
-mod log;
-
-use log::{ACCOUNT, ADDRESS, Log, Random, SECRET, TOKEN, Truth};
+use super::log::{ACCOUNT, ADDRESS, Log, Random, SECRET, TOKEN, Truth};
 
 const SA: &str = "system:serviceaccount:payments:checkout";
 

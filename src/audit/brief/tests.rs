@@ -6,13 +6,8 @@ use super::*;
 use crate::audit::detect::{Detectors, Gathered, Report};
 use crate::audit::format::kubernetes::asking;
 use crate::audit::glance::Glancer;
+use crate::audit::log::{Log, Random};
 use crate::audit::{Event, Query, Scan, Task, Watch, Window, find, parse_event, scan};
-
-#[path = "../../../benches/audit/log.rs"]
-#[expect(dead_code, reason = "what it plants for queries is not asked for here")]
-mod log;
-
-use log::{Log, Random};
 
 const HERE: Origin = Origin { file: 0, offset: 0, len: 0 };
 
