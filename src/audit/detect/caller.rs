@@ -97,10 +97,13 @@ const PLACES: usize = 4096;
 /// Bytes of a text that is remembered; longer ones are read each time.
 const LONGEST: usize = 2048;
 
+/// A caller, and the text that told of them.
+type Known = (Box<str>, Caller);
+
 /// Callers by the text that told of them. Who writes into the log can crowd it, and gains that it is read anew.
 #[derive(Debug, Default)]
 pub(super) struct Callers {
-    places: Vec<Option<Box<(Box<str>, Caller)>>>,
+    places: Vec<Option<Box<Known>>>,
     spare: Option<Caller>,
 }
 

@@ -6,8 +6,9 @@
 //! at the end:   Gathered + Gathered + … --reduce--> findings, sessions, what can't be known
 //! ```
 //!
-//! A detection is one file in `known/`: what it is ([`Spec`]), what it notes of one event (`look`), and, where several
-//! events make the matter, how their facts are judged in order of time (`judge`). It stands in one list, [`known::all`].
+//! A detection is one file in `known/`: what it is and which requests by whom it asks for ([`Spec`]), what it notes of one
+//! event (`look`), and, where several events make the matter, how their facts are judged in order of time (`judge`). It
+//! stands in one list, [`known::all`].
 //! Teams add theirs in YAML, and Sigma rules can be loaded ([`rule`]).
 //!
 //! The answer is the same however the lines were split over files and threads, in whatever order, and if some are there
