@@ -175,9 +175,9 @@ const KINDS: u64 = 32;
 
 #[test]
 fn hostile_shapes_are_left_to_the_parser_or_say_the_same() {
-    for seed in 1..=4 {
+    for seed in 1..=3 {
         let mut random = Random(seed);
-        for line in lines(seed, 300) {
+        for line in lines(seed, 100) {
             for kind in 0..KINDS {
                 let bytes = hostile(&line, &mut random, kind);
                 if let Ok(text) = std::str::from_utf8(&bytes) {
