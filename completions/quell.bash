@@ -85,14 +85,26 @@ _quell() {
             quell__subcmd__audit,diff)
                 cmd="quell__subcmd__audit__subcmd__diff"
                 ;;
+            quell__subcmd__audit,graph)
+                cmd="quell__subcmd__audit__subcmd__graph"
+                ;;
             quell__subcmd__audit,help)
                 cmd="quell__subcmd__audit__subcmd__help"
+                ;;
+            quell__subcmd__audit,show)
+                cmd="quell__subcmd__audit__subcmd__show"
                 ;;
             quell__subcmd__audit__subcmd__help,diff)
                 cmd="quell__subcmd__audit__subcmd__help__subcmd__diff"
                 ;;
+            quell__subcmd__audit__subcmd__help,graph)
+                cmd="quell__subcmd__audit__subcmd__help__subcmd__graph"
+                ;;
             quell__subcmd__audit__subcmd__help,help)
                 cmd="quell__subcmd__audit__subcmd__help__subcmd__help"
+                ;;
+            quell__subcmd__audit__subcmd__help,show)
+                cmd="quell__subcmd__audit__subcmd__help__subcmd__show"
                 ;;
             quell__subcmd__bundle,extract)
                 cmd="quell__subcmd__bundle__subcmd__extract"
@@ -246,6 +258,12 @@ _quell() {
                 ;;
             quell__subcmd__help__subcmd__audit,diff)
                 cmd="quell__subcmd__help__subcmd__audit__subcmd__diff"
+                ;;
+            quell__subcmd__help__subcmd__audit,graph)
+                cmd="quell__subcmd__help__subcmd__audit__subcmd__graph"
+                ;;
+            quell__subcmd__help__subcmd__audit,show)
+                cmd="quell__subcmd__help__subcmd__audit__subcmd__show"
                 ;;
             quell__subcmd__help__subcmd__bundle,extract)
                 cmd="quell__subcmd__help__subcmd__bundle__subcmd__extract"
@@ -576,7 +594,7 @@ _quell() {
             return 0
             ;;
         quell__subcmd__audit)
-            opts="-n -q -h --subject --service-account --pod --node --secret --object --source-ip --session --user-agent --verb --trusted-proxies --since --from --until --gap --findings --rules --severity --table --timeline --csv --jsonl --limit --kubeconfig --context --namespace --state-dir --runbook-dir --json --quiet --help diff help"
+            opts="-n -q -h --subject --service-account --pod --node --secret --object --source-ip --session --user-agent --verb --trusted-proxies --since --from --until --gap --findings --rules --severity --table --timeline --csv --jsonl --limit --kubeconfig --context --namespace --state-dir --runbook-dir --json --quiet --help diff graph show help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -771,8 +789,78 @@ _quell() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        quell__subcmd__audit__subcmd__graph)
+            opts="-n -q -h --secret --subject --service-account --since --from --until --gap --trusted-proxies --dot --kubeconfig --context --namespace --state-dir --runbook-dir --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --secret)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --subject)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --service-account)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gap)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trusted-proxies)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubeconfig)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runbook-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         quell__subcmd__audit__subcmd__help)
-            opts="diff help"
+            opts="diff graph show help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -799,6 +887,20 @@ _quell() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        quell__subcmd__audit__subcmd__help__subcmd__graph)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         quell__subcmd__audit__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -806,6 +908,58 @@ _quell() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        quell__subcmd__audit__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        quell__subcmd__audit__subcmd__show)
+            opts="-n -q -h --kubeconfig --context --namespace --state-dir --runbook-dir --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --kubeconfig)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runbook-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1924,7 +2078,7 @@ _quell() {
             return 0
             ;;
         quell__subcmd__help__subcmd__audit)
-            opts="diff"
+            opts="diff graph show"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1938,6 +2092,34 @@ _quell() {
             return 0
             ;;
         quell__subcmd__help__subcmd__audit__subcmd__diff)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        quell__subcmd__help__subcmd__audit__subcmd__graph)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        quell__subcmd__help__subcmd__audit__subcmd__show)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

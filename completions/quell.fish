@@ -317,39 +317,41 @@ complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subc
 complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from help" -f -a "list" -d 'List all actions'
 complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from help" -f -a "explain" -d 'One action: parameters, rights, outputs, undo, an example'
 complete -c quell -n "__fish_quell_using_subcommand action; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l subject -d 'A user name, as the log writes it; finds what it did as somebody else, and what others did as it' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l service-account -d 'A service account, in the same way' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l pod -d 'A pod whose own token was used' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l node -d 'A node: its kubelet, and tokens bound to it or to its pods' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l secret -d 'A Secret; lists and watches that hold it count as reads of it' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l object -d 'An object, in the same way: KIND, KIND/NAME, KIND/NS/NAME; KIND as kubectl takes it' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l source-ip -d 'An address or a range, held against the one address that the client can\'t set' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l session -d 'A token\'s id, or a client certificate\'s SHA-256 fingerprint: its uses, and where it was issued' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l user-agent -d 'A user agent; * stands for any text, ? for one character' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l verb -d 'get, list, watch, create, update, patch, delete, deletecollection' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l trusted-proxies -d 'Proxies before the API server: the address before theirs is taken' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l since -d 'How far back from --until' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l from -d 'From when on, RFC 3339; without it or --since: as far back as the log goes' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l until -d 'Until when; default with --since and --from: now' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l gap -d 'Silence of everybody for longer than this counts as a gap' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l rules -d 'Rules of your own, quell\'s or Sigma\'s: files or folders of YAML' -r -F
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l severity -d 'Leave out what is less grave: info, low, medium, high, critical' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l limit -d 'Only so many requests, the newest; reading ends when they are sure' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l context -d 'The kubeconfig\'s context' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -s n -l namespace -d 'The namespace in force' -r
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l findings -d 'Look for signs of an attack; without a filter, only findings are shown'
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l table -d 'Columns; the default'
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l timeline -d 'By time, with gaps in their place'
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l csv -d 'Comma-separated values, safe in a spreadsheet'
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l jsonl -d 'One request a line, as JSON; coverage on standard error'
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -s q -l quiet -d 'Only warnings, outcomes and the end'
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -s h -l help -d 'Print help'
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -a "diff" -d 'What an identity did in one time that it never did in another'
-complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l subject -d 'A user name, as the log writes it; finds what it did as somebody else, and what others did as it' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l service-account -d 'A service account, in the same way' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l pod -d 'A pod whose own token was used' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l node -d 'A node: its kubelet, and tokens bound to it or to its pods' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l secret -d 'A Secret; lists and watches that hold it count as reads of it' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l object -d 'An object, in the same way: KIND, KIND/NAME, KIND/NS/NAME; KIND as kubectl takes it' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l source-ip -d 'An address or a range, held against the one address that the client can\'t set' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l session -d 'A token\'s id, or a client certificate\'s SHA-256 fingerprint: its uses, and where it was issued' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l user-agent -d 'A user agent; * stands for any text, ? for one character' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l verb -d 'get, list, watch, create, update, patch, delete, deletecollection' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l trusted-proxies -d 'Proxies before the API server: the address before theirs is taken' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l since -d 'How far back from --until' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l from -d 'From when on, RFC 3339; without it or --since: as far back as the log goes' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l until -d 'Until when; default with --since and --from: now' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l gap -d 'Silence of everybody for longer than this counts as a gap' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l rules -d 'Rules of your own, quell\'s or Sigma\'s: files or folders of YAML' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l severity -d 'Leave out what is less grave: info, low, medium, high, critical' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l limit -d 'Only so many requests, the newest; reading ends when they are sure' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l findings -d 'Look for signs of an attack; without a filter, only findings are shown'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l table -d 'Columns; the default'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l timeline -d 'By time, with gaps in their place'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l csv -d 'Comma-separated values, safe in a spreadsheet'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l jsonl -d 'One request a line, as JSON; coverage on standard error'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -a "diff" -d 'What an identity did in one time that it never did in another'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -a "graph" -d 'Who reached a Secret, or what an identity reached, and through whom'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -a "show" -d 'The original of an event, by the file and byte that an answer names'
+complete -c quell -n "__fish_quell_using_subcommand audit; and not __fish_seen_subcommand_from diff graph show help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l subject -d 'A user name, as the log writes it; finds what it did as somebody else, and what others did as it' -r
 complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l service-account -d 'A service account, in the same way' -r
 complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l pod -d 'A pod whose own token was used' -r
@@ -370,7 +372,34 @@ complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subco
 complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
 complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -s q -l quiet -d 'Only warnings, outcomes and the end'
 complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -l secret -d 'Who reached this Secret, and through whom' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -l subject -d 'What led to this user, and where it led' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -l service-account -d 'The same of a service account' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -l since -d 'How far back from --until' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -l from -d 'From when on, RFC 3339; without it or --since: as far back as the log goes' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -l until -d 'Until when; default with --since and --from: now' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -l gap -d 'Silence of everybody for longer than this counts as a gap' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -l trusted-proxies -d 'Proxies before the API server: the address before theirs is taken' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -l dot -d 'For Graphviz: `… --dot | dot -Tsvg > graph.svg`; coverage on standard error'
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from graph" -s h -l help -d 'Print help'
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from show" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from show" -l context -d 'The kubeconfig\'s context' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from show" -s n -l namespace -d 'The namespace in force' -r
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from show" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from show" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from show" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only warnings, outcomes and the end'
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "diff" -d 'What an identity did in one time that it never did in another'
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "graph" -d 'Who reached a Secret, or what an identity reached, and through whom'
+complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "show" -d 'The original of an event, by the file and byte that an answer names'
 complete -c quell -n "__fish_quell_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c quell -n "__fish_quell_using_subcommand doctor" -l collector-image -d 'Image of quell\'s collector, by digest' -r
 complete -c quell -n "__fish_quell_using_subcommand doctor" -l recipients -d 'Public keys of age that sensitive content is sealed for, separated by commas' -r
@@ -570,6 +599,8 @@ complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcom
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from action" -f -a "list" -d 'List all actions'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from action" -f -a "explain" -d 'One action: parameters, rights, outputs, undo, an example'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "diff" -d 'What an identity did in one time that it never did in another'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "graph" -d 'Who reached a Secret, or what an identity reached, and through whom'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "show" -d 'The original of an event, by the file and byte that an answer names'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "list" -d 'List the drills'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "show" -d 'Print a drill\'s scenario'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "run" -d 'Run a drill (the same as `quell drill NAME`)'

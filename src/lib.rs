@@ -22,7 +22,8 @@
 //! - [`cluster`]: the only door to Kubernetes: connecting, the guard, exec streams, finding the target.
 //! - [`journal`]: append, chain, lock, read.
 //! - [`evidence`]: the store of artifacts, the tar index, the bundle, the collector's image.
-//! - [`audit`]: the API server's audit log in one bounded, parallel pass: formats, queries, coverage; detections on top.
+//! - [`audit`]: the API server's audit log in one bounded, parallel pass: formats, queries, coverage; detections and the
+//!   graph on top.
 //! - [`collector`]: what runs inside the suspect pod; built alone, it is all there is of this crate.
 //! - [`sim`]: the embedded cluster: a Kubernetes API server in the process. [`drill`]: scenarios, injects, scores, reports.
 //! - [`report`]: records as text or JSON lines, and [`report::escape`] for everything that a stranger wrote.

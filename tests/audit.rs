@@ -8,6 +8,11 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+#[path = "audit/graph.rs"]
+mod graph;
+#[path = "audit/store.rs"]
+mod store;
+
 const SA: &str = "system:serviceaccount:payments:checkout";
 
 fn event(id: &str, time: &str, user: &str, verb: &str, object: Value, more: Value) -> String {
@@ -256,7 +261,6 @@ fn bad_questions_are_refused_before_anything_is_read() {
         (&["audit"][..], "required"),
         (&["audit", "nothing.log"], "nothing.log"),
         (&["audit", "no*.log"], "no file is named like"),
-        (&["audit", "s3://bucket/logs/"], "aws s3 sync"),
         (&["audit", "audit.log", "--secret", "db"], "NAMESPACE/NAME"),
         (&["audit", "audit.log", "--source-ip", "10.0.0.0/33"], "neither an address nor a range"),
         (&["audit", "audit.log", "--since", "1 day"], "--since"),

@@ -1,5 +1,6 @@
 //! What actions that read the audit log share: the files, the window, one pass, and the slice of original lines.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -9,9 +10,7 @@ use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
 use super::{Problem, StepPlan};
-use crate::audit::detect::{Detectors, Gathered, Report};
-use crate::audit::event::Origin;
-use crate::audit::{self, Brief, Event, NotRead, Query, Request, Scan, Watch, Window};
+use crate::audit::{self, NotRead, Query, Request, Scan, Watch, Window};
 use crate::clock;
 use crate::cluster::Cx;
 use crate::event::{Artifact, Label, LeftOut, Method, ObjectRef, Source};
@@ -76,7 +75,9 @@ pub(super) fn look(paths: &[PathBuf], plan: &mut StepPlan) -> Option<String> {
                 plan.blockers.push("`audit-log` holds no file to read".into());
             }
             let bytes: u64 = files.iter().map(|f| f.size).sum();
-            Some(format!("{} of audit log ({bytes} bytes)", count(files.len() as u64, "file")))
+            let places: BTreeSet<String> = files.iter().filter_map(|f| audit::bucket(&f.path)).collect();
+            let from: String = places.iter().map(|place| format!(", from the {place}")).collect();
+            Some(format!("{} of audit log ({bytes} bytes{from})", count(files.len() as u64, "file")))
         }
         Err(problem) => {
             let hint = problem.hint.as_deref().map(|h| format!(": {h}")).unwrap_or_default();
@@ -139,7 +140,11 @@ impl Log {
             source: Source { object: object.clone(), container: None, what: what.into() },
             method: Method::responder(
                 "file",
-                "audit files on the responder's machine; how they came there was not checked",
+                if self.paths.iter().any(|path| audit::bucket(path).is_some()) {
+                    "audit files in an object store; how they came there was not checked"
+                } else {
+                    "audit files on the responder's machine; how they came there was not checked"
+                },
                 self.paths.iter().map(|p| p.display().to_string()).collect(),
             ),
             started,
@@ -196,70 +201,6 @@ pub(super) fn slice<S>(
         left_out,
         ..Artifact::of(label, cx.clock.now(), path, size, sha256)
     })
-}
-
-/// Detections over the requests that match, with the nodes' own beside, whose addresses tell where tokens belong.
-pub(super) struct Detecting<'a> {
-    pub detectors: &'a Detectors,
-    pub query: &'a Query,
-    /// Beside the query.
-    pub also: &'a (dyn Fn(&Event<'_>) -> bool + Sync),
-}
-
-/// What one thread saw.
-pub(super) struct Detected {
-    gathered: Gathered,
-    ours: std::collections::HashSet<Origin>,
-}
-
-impl Watch for Detecting<'_> {
-    type Seen = Detected;
-
-    fn begin(&self) -> Detected {
-        Detected { gathered: self.detectors.gather(), ours: std::collections::HashSet::new() }
-    }
-
-    fn look(&self, seen: &mut Detected, event: &Event<'_>) {
-        let ours = self.query.matches(event) && (self.also)(event);
-        if ours && seen.ours.len() < audit::MAX_REQUESTS {
-            seen.ours.insert(event.origin);
-        }
-        if ours || event.user.username.starts_with("system:node:") {
-            self.detectors.map(event, &mut seen.gathered);
-        }
-    }
-
-    /// Not of the query, so only nodes' own are of use.
-    fn glimpse(&self, seen: &mut Detected, brief: &Brief<'_>) -> bool {
-        match brief.user_begins("system:node:") {
-            Some(true) => self.detectors.glimpse(brief, &mut seen.gathered),
-            Some(false) => true,
-            None => false,
-        }
-    }
-
-    fn end(&self, seen: &mut Detected) {
-        seen.gathered.end();
-    }
-}
-
-/// What all threads saw comes to: findings and sessions of the requests that matched.
-pub(super) fn report(detectors: &Detectors, seen: Vec<Detected>) -> Report {
-    let mut all = Detected { gathered: detectors.gather(), ours: std::collections::HashSet::new() };
-    for one in seen {
-        all.gathered.merge(one.gathered);
-        all.ours.extend(one.ours);
-    }
-    let mut report = detectors.reduce(all.gathered);
-    let ours = |event: &audit::detect::EventRef| {
-        all.ours.contains(&Origin { file: event.file, offset: event.offset, len: event.len })
-    };
-    report.findings.retain(|finding| finding.events.iter().any(ours));
-    report.sessions.retain(|session| {
-        !session.user.starts_with("system:node:")
-            || session.addresses.iter().chain(&session.agents).any(|s| ours(&s.first_event) || ours(&s.last_event))
-    });
-    report
 }
 
 /// An address or a range.

@@ -6,10 +6,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use super::audit_findings::{self, Answered, Around};
 use super::audit_reading::{self, Log, Paths, count, day, five_minutes};
 use super::suspect::Suspect;
 use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
-use crate::audit::{self, Query, Scan, Summary, Window};
+use crate::audit::detect::{Detectors, Looking};
+use crate::audit::{self, Answer, Event, Query, Scan, Summary, Window};
 use crate::clock;
 use crate::cluster::Cx;
 use crate::event::{Artifact, Label, ObjectRef, Op, Proof, Risk};
@@ -47,7 +49,8 @@ impl Kind for AuditReview {
             the log is silent, nothing is claimed. Bodies that may hold Secret values are left out of the slice. What it \
             can't see: what the audit policy leaves out, an API server whose files were not given, calls to a kubelet, \
             to etcd or to a cloud's API. gzip and zstd are read as they are, and EventLists and the logs of EKS, GKE and \
-            AKS too.",
+            AKS too. What the detections find in it comes with what else it may be, what to do, and the command of the \
+            runbook that answers it.",
         risk: Risk::Read,
         undo: "nothing to undo: it only reads",
         captures: false,
@@ -64,6 +67,11 @@ impl Kind for AuditReview {
             ),
             ("covered", "whether the log covers the whole window without gap or damage"),
             ("gaps", "the uncovered parts: a list of {from, to}"),
+            audit_findings::OUTPUTS[0],
+            audit_findings::OUTPUTS[1],
+            audit_findings::OUTPUTS[2],
+            audit_findings::OUTPUTS[3],
+            audit_findings::OUTPUTS[4],
             ("slice", "path of the artifact with the requests, null without a log"),
             ("summary", "path of the artifact with the counts, null without a log"),
         ],
@@ -149,6 +157,7 @@ impl Action for AuditReview {
         let identity = Identity {
             username: format!("system:serviceaccount:{namespace}:{name}"),
             pod_uid: suspect.pod.uid.clone(),
+            pod: suspect.pod.namespace.clone().zip(suspect.pod.name.clone()),
         };
         let query = Query {
             service_accounts: vec![(namespace.clone(), name.clone())],
@@ -158,7 +167,8 @@ impl Action for AuditReview {
         let paths = audit_reading::files(self.audit_log.as_ref());
         if paths.is_empty() {
             let why = format!("no audit log was given: what {namespace}/{name} did is not known");
-            let observed = json!({ "calls": null, "covered": false, "slice": null, "summary": null });
+            let mut observed = json!({ "calls": null, "covered": false, "slice": null, "summary": null });
+            audit_findings::into(&mut observed, audit_findings::none());
             return Ok(Done::taken(why.clone(), Some(Proof::Unproved(why)), observed));
         }
         let at = format!("data/{}", segment(&cx.step));
@@ -168,6 +178,7 @@ impl Action for AuditReview {
             && let Some(document) = cx.store.adopt_json(&summary_path)
         {
             cx.store.adopt(&format!("{at}/audit.slice.jsonl"));
+            cx.store.adopt(&format!("{at}/audit.findings.json"));
             return Ok(done(&document));
         }
         let window = self.window(cx.clock.now()).map_err(Problem::usage)?;
@@ -181,7 +192,9 @@ impl Action for AuditReview {
     }
 
     fn conclude(&self, plan_outputs: &Value, done: &[(Op, Done)]) -> Conclusion {
-        Conclusion::of(super::merged(plan_outputs, done), done)
+        let outputs = super::merged(plan_outputs, done);
+        let notes = audit_findings::notes(&outputs);
+        Conclusion { notes, ..Conclusion::of(outputs, done) }
     }
 }
 
@@ -189,6 +202,8 @@ impl Action for AuditReview {
 struct Identity {
     username: String,
     pod_uid: Option<String>,
+    /// Namespace and name of the suspect.
+    pod: Option<(String, String)>,
 }
 
 /// What the blocking part needs.
@@ -204,7 +219,11 @@ struct Task {
 impl Task {
     fn run(&self) -> Result<Value, Problem> {
         let started = self.cx.clock.now();
-        let (mut review, left) = self.log.read(&self.cx, &self.query, &())?;
+        let detectors = Detectors::all().trusting(self.log.proxies.clone());
+        let ours = |event: &Event<'_>| self.query.matches(event);
+        let looking = Looking::of(&detectors, Some(&ours));
+        let (mut review, left) = self.log.read(&self.cx, &self.query, &looking)?;
+        let report = looking.report(std::mem::take(&mut review.seen));
         let gaps = review.coverage.gaps(self.log.window.longest_gap);
         let mut summary = Summary::default();
         let slice = self.slice(&mut review, &mut summary, started)?;
@@ -237,7 +256,17 @@ impl Task {
         }
         let time = |t: Option<OffsetDateTime>| t.map(clock::rfc3339);
         let (calls, denied) = summary.calls();
-        let document = json!({
+        let coverage = Answer::of(&review, &self.query, &left).json();
+        let path = format!("{}/audit.findings.json", self.at);
+        let asked = self.query.json();
+        // Where a suspect was recorded, its capture and isolation are this step's runbook's own.
+        let answered = self.identity.pod.as_ref().map(|(namespace, pod)| Answered {
+            runbook: "pod-compromise",
+            inputs: vec![("namespace", namespace), ("pod", pod)],
+        });
+        let around = Around { asked: &asked, coverage: &coverage, answered };
+        let found = audit_findings::put(&self.cx, &path, &self.log, &self.object, &review, &report, &around)?;
+        let mut document = json!({
             "account": self.identity.username,
             "pod_uid": self.identity.pod_uid,
             "window": { "from": time(self.log.window.start), "to": time(self.log.window.until) },
@@ -288,6 +317,7 @@ impl Task {
             "summary": format!("{}/audit.summary.json", self.at),
             "requests": summary.json(),
         });
+        audit_findings::into(&mut document, found);
         let label = self.label("counts and coverage of the audit log", "application/json", "audit summary", started);
         self.cx.store.put_json(
             &format!("{}/audit.summary.json", self.at),
@@ -299,9 +329,9 @@ impl Task {
         Ok(document)
     }
 
-    fn slice(
+    fn slice<S>(
         &self,
-        review: &mut Scan<()>,
+        review: &mut Scan<S>,
         summary: &mut Summary,
         started: OffsetDateTime,
     ) -> Result<Artifact, Problem> {
@@ -337,7 +367,7 @@ fn done(document: &Value) -> Done {
         number("from_pod"),
         if notable.is_empty() { "" } else { ": " },
         notable.join(", ")
-    );
+    ) + &format!("; {}", audit_findings::summary(document));
     let proof = if doubts.is_empty() {
         Proof::Verified(format!(
             "the files cover {} to {} without a gap, as far as the audit policy records and these are all API servers' files",
@@ -351,11 +381,12 @@ fn done(document: &Value) -> Done {
     for key in ["calls", "denied", "from_pod", "notable", "slice", "summary"] {
         observed[key] = document[key].clone();
     }
+    audit_findings::observed(document, &mut observed);
     Done::taken(found, Some(proof), observed)
 }
 
 /// Events of anybody, by audit level.
-fn levels(review: &Scan<()>) -> Value {
+fn levels<S>(review: &Scan<S>) -> Value {
     let names = ["unknown", "Metadata", "Request", "RequestResponse"];
     let counts = names.iter().enumerate().map(|(at, name)| {
         let count: u64 = review.resources.iter().map(|(_, r)| r.levels[at]).sum();

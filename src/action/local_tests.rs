@@ -78,11 +78,91 @@ async fn an_audit_review_is_verified_only_where_the_log_covers_the_window() {
         let slice = std::fs::read_to_string(folder.path().join("data/step/audit.slice.jsonl")).unwrap();
         assert_eq!(slice, line(600, sa) + "\n");
         // A second try adopts what is whole.
-        assert_eq!(cx.store.drain().len(), 2);
+        assert_eq!(cx.store.drain().len(), 3);
         std::fs::remove_file(path).unwrap();
         action.apply(&cx, &op).await.unwrap();
-        assert_eq!(cx.store.drain().len(), 2);
+        assert_eq!(cx.store.drain().len(), 3);
     }
+}
+
+/// An exec that reaches for credentials, among what nodes ask.
+fn exec(logs: &tempfile::TempDir) -> std::path::PathBuf {
+    let mut exec: Value = serde_json::from_str(&line(600, "system:serviceaccount:payments:checkout")).unwrap();
+    exec["auditID"] = "exec".into();
+    exec["verb"] = "create".into();
+    exec["requestURI"] =
+        "/api/v1/namespaces/payments/pods/db-0/exec?command=cat&command=/var/run/secrets/kubernetes.io/serviceaccount/token"
+            .into();
+    exec["objectRef"] = json!({"resource": "pods", "subresource": "exec", "namespace": "payments", "name": "db-0"});
+    exec["responseStatus"]["code"] = 101.into();
+    let mut lines: Vec<String> = (0..3600).step_by(60).map(|s| line(s, "system:node:n1")).collect();
+    lines.push(exec.to_string());
+    let path = logs.path().join("audit.log");
+    std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+    path
+}
+
+#[tokio::test]
+async fn what_the_detections_find_is_in_the_record_with_what_answers_it() {
+    let logs = tempfile::tempdir().unwrap();
+    let path = exec(&logs);
+    let with = |more: Value| {
+        let mut with = json!({"window": 3600, "audit-log": path, "until": "2026-11-23T03:00:00Z"});
+        with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        with
+    };
+    let account = "payments/checkout";
+    for (name, with) in [
+        ("audit.review", with(json!({"service-account": account}))),
+        ("audit.query", with(json!({"subject": account}))),
+        ("audit.query", with(json!({"namespace": "payments"}))),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let cx = offline(&folder);
+        let action = bind(name, with);
+        let (plan, op, done) = one(&*action, &cx).await;
+        let conclusion = action.conclude(&plan.outputs, &[(op, done.unwrap())]);
+        let outputs = &conclusion.outputs;
+        assert_eq!(outputs["findings"][0]["id"], "exec-for-credentials", "{outputs:#}");
+        assert!(outputs["findings_by_severity"]["high"].as_u64().unwrap() > 0, "{outputs:#}");
+        let text = std::fs::read_to_string(folder.path().join("data/step/audit.findings.json")).unwrap();
+        assert_eq!(outputs["findings_document"], "data/step/audit.findings.json");
+        let document: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&document["v"], &document["findings"][0]["id"]), (&json!(1), &json!("exec-for-credentials")));
+        assert!(document["findings"][0]["events"][0]["file"].as_str().unwrap().ends_with("audit.log"));
+        assert!(document["coverage"]["events"].as_u64().unwrap() > 0);
+        let notes: Vec<String> = conclusion.notes.iter().map(|(level, text)| format!("{level:?} {text}")).collect();
+        assert!(
+            notes[0].starts_with("Warning HIGH exec-for-credentials: ") && notes[0].contains(" Next: "),
+            "{notes:?}"
+        );
+        for runbook in
+            ["pod-compromise --namespace payments --set pod=db-0", "api-access --set subject=system:serviceaccount"]
+        {
+            let command = format!(": quell run {runbook}");
+            assert!(
+                notes.iter().any(|n| n.starts_with("Info answer: ") && n.contains(&command)),
+                "{command}: {notes:?}"
+            );
+        }
+        assert!(notes.iter().any(|n| n.contains(&format!("--set audit-log={}", path.display()))), "{notes:?}");
+    }
+    // What the runbook does by itself is not offered.
+    let record = json!({"pod": {"name": "db-0", "namespace": "payments", "service_account": "checkout"}});
+    let action = bind("audit.review", with(json!({"record": record})));
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, op, done) = one(&*action, &offline(&folder)).await;
+    let notes = action.conclude(&plan.outputs, &[(op, done.unwrap())]).notes;
+    assert!(notes.iter().any(|(_, text)| text.contains("quell run api-access")), "{notes:?}");
+    assert!(!notes.iter().any(|(_, text)| text.contains("quell run pod-compromise")), "{notes:?}");
+    // Of somebody else nothing is told.
+    let action = bind("audit.query", with(json!({"subject": "jane"})));
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, op, done) = one(&*action, &offline(&folder)).await;
+    let done = done.unwrap();
+    assert!(done.detail.contains("no finding"), "{}", done.detail);
+    let conclusion = action.conclude(&plan.outputs, &[(op, done)]);
+    assert!(conclusion.notes.iter().all(|(_, text)| !text.contains("quell run")), "{:?}", conclusion.notes);
 }
 
 #[tokio::test]

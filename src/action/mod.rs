@@ -6,6 +6,7 @@ mod access_footholds;
 mod access_identify;
 mod access_review;
 mod access_revoke;
+mod audit_findings;
 mod audit_query;
 mod audit_reading;
 mod audit_review;
@@ -53,7 +54,7 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::event::{Landed, Op, OpStatus, Proof, StepStatus};
+use crate::event::{Landed, NoteLevel, Op, OpStatus, Proof, StepStatus};
 pub use collector::node::{NAMESPACE as COLLECTORS, namespace_manifest as collectors_namespace};
 pub use collector::survey;
 pub use spec::{NODE_LEASE, NODE_LEASES, Rule, Scope, Spec};
@@ -183,6 +184,8 @@ pub struct Conclusion {
     pub summary: String,
     /// What expressions of later steps may use.
     pub outputs: Value,
+    /// What the record says besides, a line each, as it was found.
+    pub notes: Vec<(NoteLevel, String)>,
 }
 
 impl Conclusion {
@@ -210,7 +213,7 @@ impl Conclusion {
             (true, Some((_, last))) if done.len() == 1 => last.detail.clone(),
             (true, _) => format!("{} operations, each checked", done.len()),
         };
-        Conclusion { status, summary, outputs }
+        Conclusion { status, summary, outputs, notes: Vec::new() }
     }
 }
 

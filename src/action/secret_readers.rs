@@ -11,14 +11,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use super::audit_findings::{self, Answered, Around};
 use super::audit_reading::{self, Log, day, five_minutes};
 use super::secret_consumers::workloads::not_read;
 use super::secret_of::Of;
 use super::{Action, Conclusion, Done, Kind, Problem, Rule, Scope, Spec, StepPlan};
-use crate::audit::{self, Answer, Query, Wanted};
+use crate::audit::detect::{Detectors, Looking};
+use crate::audit::{self, Answer, Event, Query, Wanted};
 use crate::clock;
 use crate::cluster::{Cx, raw};
-use crate::event::{Artifact, Op, Proof, Risk};
+use crate::event::{Artifact, ObjectRef, Op, Proof, Risk};
 use crate::evidence::segment;
 
 /// What carries the value to whoever asked: the answer to a write has the whole object.
@@ -50,7 +52,8 @@ impl Kind for SecretReaders {
         description: "Reads the API server's audit log from files on this machine, packed or not, in one pass and bounded memory. A get of the Secret counts, and each list and watch of its namespace or the whole \
             cluster, for they carry the values. Each reader is one of user, address and program, with the first and last \
             time; an address is told to be inside where it is a node's or lies in a node's pod network. Kubelets and quell \
-            itself are told apart. States the time covered and gaps: where the log is silent, nothing is claimed.",
+            itself are told apart. What the detections find in these reads comes with what to do and the command of the runbook \
+            that answers it. States the time covered and gaps: where the log is silent, nothing is claimed.",
         risk: Risk::Read,
         undo: "nothing to undo: it only reads",
         captures: false,
@@ -69,6 +72,11 @@ impl Kind for SecretReaders {
             ("addresses", "addresses of readers that are no kubelet and not quell"),
             ("users", "their users"),
             ("covered", "whether the log covers the whole window without gap or damage"),
+            audit_findings::OUTPUTS[0],
+            audit_findings::OUTPUTS[1],
+            audit_findings::OUTPUTS[2],
+            audit_findings::OUTPUTS[3],
+            audit_findings::OUTPUTS[4],
             ("slice", "path of the artifact with the requests, null without a log"),
             ("summary", "path of the artifact with the readers, null without a log"),
         ],
@@ -156,18 +164,27 @@ struct Pass {
     beyond: u64,
     events: u64,
     doubts: Vec<String>,
+    /// As [`audit_findings::put`] gives them.
+    found: Value,
 }
 
-fn pass(cx: &Cx, log: &Log, secret: Wanted) -> Result<Pass, Problem> {
+fn pass(cx: &Cx, log: &Log, secret: Wanted, object: &ObjectRef, findings: &str) -> Result<Pass, Problem> {
     let query = Query { objects: vec![secret], verbs: READS.map(String::from).into(), ..Query::default() };
-    let (mut scan, left) = log.read(cx, &query, &())?;
-    let mut pass = Pass {
-        readers: BTreeMap::new(),
-        slice: Vec::new(),
-        beyond: 0,
-        events: scan.events(),
-        doubts: Answer::of(&scan, &query, &left).doubts(),
-    };
+    let detectors = Detectors::all();
+    let ours = |event: &Event<'_>| query.matches(event);
+    let looking = Looking::of(&detectors, Some(&ours));
+    let (mut scan, left) = log.read(cx, &query, &looking)?;
+    let report = looking.report(std::mem::take(&mut scan.seen));
+    let answer = Answer::of(&scan, &query, &left);
+    let (doubts, coverage) = (answer.doubts(), answer.json());
+    // Rotating it is what this step's runbook does.
+    let namespace = object.namespace.as_deref().unwrap_or_default();
+    let answered =
+        Answered { runbook: "exposed-secret", inputs: vec![("namespace", namespace), ("secret", &object.name)] };
+    let around = Around { asked: &query.json(), coverage: &coverage, answered: Some(answered) };
+    let found = audit_findings::put(cx, findings, log, object, &scan, &report, &around)?;
+    let mut pass =
+        Pass { readers: BTreeMap::new(), slice: Vec::new(), beyond: 0, events: scan.events(), doubts, found };
     for request in std::mem::take(&mut scan.requests) {
         let (who, verb, denied) = scan.originals.event(&request, |event| {
             let by = event.impersonated.as_ref().map(|_| event.user.username.to_string());
@@ -239,6 +256,7 @@ impl Action for SecretReaders {
         plan.outputs = json!({
             "reads": null, "outside": null, "addresses": [], "users": [], "covered": false, "slice": null, "summary": null,
         });
+        audit_findings::into(&mut plan.outputs, audit_findings::none());
         Ok(plan)
     }
 
@@ -255,10 +273,12 @@ impl Action for SecretReaders {
         }
         let at = format!("data/{}", segment(&cx.step));
         let (slice_path, summary_path) = (format!("{at}/readers.slice.jsonl"), format!("{at}/readers.json"));
+        let findings_path = format!("{at}/readers.findings.json");
         if cx.store.finished(&slice_path).is_some()
             && let Some(document) = cx.store.adopt_json(&summary_path)
         {
             cx.store.adopt(&slice_path);
+            cx.store.adopt(&findings_path);
             return Ok(done(&document));
         }
         let started = cx.clock.now();
@@ -266,8 +286,8 @@ impl Action for SecretReaders {
         let window = audit_reading::window(self.window, None, self.gap, started).map_err(Problem::usage)?;
         let log = Log { paths, window, proxies: Vec::new() };
         let secret = Wanted::secret(&of.secret.namespace, &of.secret.name);
-        let (task, reading) = (log.clone(), cx.clone());
-        let result = tokio::task::spawn_blocking(move || pass(&reading, &task, secret))
+        let (task, reading, object) = (log.clone(), cx.clone(), op.object.clone());
+        let result = tokio::task::spawn_blocking(move || pass(&reading, &task, secret, &object, &findings_path))
             .await
             .map_err(|e| Problem::internal(format!("the audit log's reading ended early: {e}")))??;
 
@@ -322,7 +342,7 @@ impl Action for SecretReaders {
                 })
             })
             .collect();
-        let document = json!({
+        let mut document = json!({
             "secret": format!("{}/{}", of.secret.namespace, of.secret.name),
             "window": { "from": log.window.start.map(clock::rfc3339), "to": log.window.until.map(clock::rfc3339) },
             "readers": readers,
@@ -336,13 +356,16 @@ impl Action for SecretReaders {
                 "what the audit policy leaves out",
             ],
         });
+        audit_findings::into(&mut document, result.found);
         let title = label("who read the Secret and from where", "application/json", "audit summary");
         cx.store.put_json(&summary_path, title, cx.clock, &document, Vec::new())?;
         Ok(done(&document))
     }
 
     fn conclude(&self, plan_outputs: &Value, done: &[(Op, Done)]) -> Conclusion {
-        Conclusion::of(super::merged(plan_outputs, done), done)
+        let outputs = super::merged(plan_outputs, done);
+        let notes = audit_findings::notes(&outputs);
+        Conclusion { notes, ..Conclusion::of(outputs, done) }
     }
 }
 
@@ -393,16 +416,18 @@ fn done(document: &Value) -> Done {
     if people.len() > 5 {
         found += &format!("; and {} more", people.len() - 5);
     }
+    found += &format!("; {}", audit_findings::summary(document));
     let doubts: Vec<&str> = document["doubts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let proof = if doubts.is_empty() {
         Proof::Verified(format!("{found}; the files cover the window, as far as these are all API servers' files"))
     } else {
         Proof::Unproved(format!("{found}; the audit log does not show all: {}", doubts.join("; ")))
     };
-    let observed = json!({
+    let mut observed = json!({
         "reads": total, "outside": from_outside, "addresses": unique("address"), "users": unique("user"),
         "covered": doubts.is_empty(), "slice": document["slice"], "summary": document["summary"],
     });
+    audit_findings::observed(document, &mut observed);
     Done::taken(found, Some(proof), observed)
 }
 

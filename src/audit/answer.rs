@@ -97,6 +97,14 @@ impl<'a, S> Answer<'a, S> {
                 count(scan.not_kept, "line")
             ));
         }
+        let silent: u64 = scan.files.iter().map(|f| f.tally.without_impersonation).sum();
+        if silent > 0 {
+            doubts.push(format!(
+                "{} of Azure's table AKSAudit, which does not tell as whom somebody asked to act: what was done by \
+                 impersonation stands under the name of who did it (the category kube-audit in a storage account has it)",
+                if silent == 1 { "1 event is a row".into() } else { format!("{silent} events are rows") }
+            ));
+        }
         doubts.extend(self.unrecorded());
         doubts
     }

@@ -94,6 +94,8 @@ pub enum Provider {
     Gke,
     /// Azure AKS, by Azure Monitor.
     Aks,
+    /// Azure AKS, from the table AKSAudit or AKSAuditAdmin, that has no column for impersonation.
+    AksTable,
 }
 
 impl Provider {
@@ -103,7 +105,7 @@ impl Provider {
             Provider::Kubernetes => "kubernetes",
             Provider::Eks => "eks",
             Provider::Gke => "gke",
-            Provider::Aks => "aks",
+            Provider::Aks | Provider::AksTable => "aks",
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The API server's own audit log: from gigabytes of files on the responder's disk to who did what, and what can't be known.
 //!
 //! ```text
-//! paths --source--> files, each in chunks or a stream --scan, in parallel--> lines
+//! paths, buckets --source--> files, each in chunks or a stream --scan, in parallel--> lines
 //! line --glance--> tally, coverage            (every line, unparsed where it has the API server's own shape)
 //!      --needles, format--> Event --query--> Request, once --Originals, Row--> answer
-//!                                 --Watch--> detect: facts, sessions, findings
+//!                                 --Watch--> detect: facts, sessions, findings, what answers them
+//!                                        --> graph: who reached what through whom
 //!      --Brief--Watch--> detect: sessions     (where nobody asks for more)
 //! ```
 //!
@@ -26,6 +27,7 @@ pub mod detect;
 pub mod event;
 mod format;
 mod glance;
+pub mod graph;
 mod instant;
 mod query;
 mod quick;
@@ -46,7 +48,7 @@ pub use query::{How, Kind, Query, Wanted};
 pub use row::{Impersonated, Place, Row};
 pub use scan::{FileFacts, MAX_LINE, MAX_REQUESTS, Originals, Request, Scan, Task, Watch, Window, key, scan};
 pub use shape::shape;
-pub use source::{LogFile, NotRead, Packing, find};
+pub use source::{LogFile, NotRead, Packing, bucket, find, original};
 pub use summary::{Summary, slice_line};
 pub use tally::{Damage, FileTally, Resource};
 

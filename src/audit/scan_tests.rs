@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use time::{Duration, OffsetDateTime};
 
 use super::scan::{Scan, Task, Window, scan};
-use super::{Query, Wanted, find};
+use super::{Answer, Event, Query, Wanted, find};
 use crate::clock::parse;
 
 use super::log::{ACCOUNT, ADDRESS, Log, Random, SECRET, TOKEN, Truth};
@@ -149,7 +149,46 @@ fn the_window_takes_what_was_running_in_it() {
 }
 
 /// How a log may come.
-const FORMS: [&str; 8] = ["lines", "list", "pretty", "eks", "export", "subscription", "firehose", "aks"];
+const FORMS: [&str; 10] =
+    ["lines", "list", "pretty", "eks", "export", "subscription", "firehose", "aks", "aks-table", "aks-query"];
+
+/// A row of AKSAudit; `texts`: as the query API writes what is not text.
+fn row(line: &str, texts: bool) -> serde_json::Value {
+    let event: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert!(event.get("impersonatedUser").is_none(), "the table has no column for it");
+    let mut row = serde_json::json!({
+        "TenantId": "1", "SourceSystem": "Azure", "TimeGenerated": event["stageTimestamp"], "Type": "AKSAudit",
+        "PodName": "kube-apiserver-1",
+    });
+    for (column, key) in [
+        ("AuditId", "auditID"),
+        ("Level", "level"),
+        ("Stage", "stage"),
+        ("RequestUri", "requestURI"),
+        ("Verb", "verb"),
+        ("UserAgent", "userAgent"),
+        ("RequestReceivedTime", "requestReceivedTimestamp"),
+        ("StageReceivedTime", "stageTimestamp"),
+    ] {
+        row[column] = event[key].clone();
+    }
+    for (column, key) in [
+        ("User", "user"),
+        ("SourceIps", "sourceIPs"),
+        ("ObjectRef", "objectRef"),
+        ("ResponseStatus", "responseStatus"),
+        ("RequestObject", "requestObject"),
+        ("ResponseObject", "responseObject"),
+        ("Annotations", "annotations"),
+    ] {
+        row[column] = match &event[key] {
+            serde_json::Value::Null if texts => "".into(),
+            value if texts => value.to_string().into(),
+            value => value.clone(),
+        };
+    }
+    row
+}
 
 fn form(form: &str, lines: &[String]) -> String {
     let text = |line: &str| serde_json::to_string(line).unwrap();
@@ -183,6 +222,11 @@ fn form(form: &str, lines: &[String]) -> String {
             .iter()
             .map(|l| format!(r#"{{"time":"2026-11-23T03:00:00Z","category":"kube-audit","properties":{{"log":{},"stream":"stdout","pod":"kube-apiserver-1"}}}}{}"#, text(&format!("{l}\n")), "\n"))
             .collect(),
+        "aks-table" => lines.iter().map(|l| format!("{}\n", row(l, false))).collect(),
+        "aks-query" => {
+            let rows: Vec<_> = lines.iter().map(|l| row(l, true)).collect();
+            serde_json::to_string_pretty(&rows).unwrap()
+        }
         _ => unreachable!(),
     }
 }
@@ -242,9 +286,19 @@ fn planted_truth_is_found_in_every_form_and_packing() {
             let packing = ["plain", "gzip", "zstd"][(n + usize::try_from(seed).unwrap()) % 3];
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("audit.log");
+            let azure = ["aks-table", "aks-query"].contains(name);
+            let (lines, truth) = match azure {
+                false => (lines.clone(), &truth),
+                // The table has no impersonation: all else is as in the lines.
+                true => {
+                    let rest: Vec<String> = lines.iter().filter(|l| !l.contains("impersonatedUser")).cloned().collect();
+                    pack(&path, "plain", form("lines", &rest).as_bytes());
+                    (rest, &answers(std::slice::from_ref(&path), EVERYTHING, 2).0)
+                }
+            };
             pack(&path, packing, form(name, &lines).as_bytes());
             let (found, scan) = answers(&[path], EVERYTHING, 2);
-            assert_eq!(found, truth, "{name} {packing} {seed}");
+            assert_eq!(found, *truth, "{name} {packing} {seed}");
             assert_eq!((scan.events(), scan.damaged()), (lines.len() as u64, 0), "{name} {packing}: {:?}", scan.damage);
             assert!(scan.files[0].broke.is_none());
         }
@@ -494,6 +548,51 @@ fn google_s_words_are_read_as_the_api_server_s() {
     assert!(
         told.contains(&("get".into(), "secrets payments/db".into(), String::new(), Some(false), Some(403))),
         "{told:?}"
+    );
+}
+
+/// A row as the table's reference shows its columns, in both ways that it is exported.
+#[test]
+fn a_row_of_azures_table_is_the_event_that_it_was() {
+    let object = r#"{"_ResourceId":"/subscriptions/1","TimeGenerated":"2026-11-23T03:01:00.0000000Z","Level":"RequestResponse",
+        "AuditId":"a-1","Stage":"ResponseComplete","RequestUri":"/api/v1/namespaces/payments/secrets/db","Verb":"get",
+        "User":{"username":"jane","groups":["g"],"extra":{"authentication.kubernetes.io/credential-id":["JTI=x"]}},
+        "SourceIps":["203.0.113.9"],"UserAgent":"curl/8","ObjectRef":{"resource":"secrets","namespace":"payments","name":"db","apiVersion":"v1"},
+        "ResponseStatus":{"metadata":{},"code":200},"RequestObject":null,"ResponseObject":"skipped-too-big-size-object",
+        "RequestReceivedTime":"2026-11-23T03:01:00.1234567Z","StageReceivedTime":"2026-11-23T03:01:00.2Z",
+        "Annotations":{"authorization.k8s.io/decision":"allow"},"PodName":"kube-apiserver-1","Type":"AKSAudit"}"#
+        .replace('\n', " ");
+    let texts = r#"{"AuditId":"a-2","Level":"Metadata","Stage":"ResponseComplete","RequestUri":"/api/v1/namespaces/payments/secrets/db",
+        "Verb":"get","User":"{\"username\":\"j\\u0061ne\"}","SourceIps":"[\"203.0.113.9\"]","UserAgent":"curl/8",
+        "ObjectRef":"{\"resource\":\"secrets\",\"namespace\":\"payments\",\"name\":\"db\"}","ResponseStatus":"{\"code\":403}",
+        "RequestObject":"","ResponseObject":"","RequestReceivedTime":"2026-11-23T03:02:00Z","StageReceivedTime":"2026-11-23T03:02:00Z",
+        "Annotations":"{\"authorization.k8s.io/decision\":\"forbid\"}"}"#
+        .replace('\n', " ");
+    let other = r#"{"Category":"kube-scheduler","Level":"INFO","Message":"hello","Type":"AKSControlPlane"}"#;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rows.json");
+    std::fs::write(&path, [&object, &texts, other].join("\n")).unwrap();
+    let query = Query { subjects: vec!["jane".into()], ..Query::default() };
+    let mut scan = look(&[path], &query, EVERYTHING, 1, None);
+    assert_eq!((scan.damaged(), scan.files[0].tally.others), (0, 1), "{:?}", scan.damage);
+    let mut told = Vec::new();
+    for request in scan.requests.clone() {
+        let of =
+            |e: &Event<'_>| (e.audit_id.to_string(), e.name().to_owned(), e.code, e.allowed(), e.provider.as_str());
+        told.push(scan.originals.event(&request, of).unwrap());
+    }
+    assert_eq!(
+        told,
+        [
+            ("a-1".to_owned(), "db".to_owned(), Some(200), Some(true), "aks"),
+            ("a-2".to_owned(), "db".to_owned(), Some(403), Some(false), "aks"),
+        ]
+    );
+    let answer = Answer::of(&scan, &query, &[]);
+    assert!(
+        answer.doubts().iter().any(|d| d.contains("2 events are rows of Azure's table AKSAudit")),
+        "{:?}",
+        answer.doubts()
     );
 }
 

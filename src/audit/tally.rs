@@ -6,7 +6,7 @@ use std::hash::BuildHasherDefault;
 use time::OffsetDateTime;
 
 use super::coverage::Coverage;
-use super::event::{Event, Level};
+use super::event::{Event, Level, Provider};
 use super::glance::{Glance, Micros};
 use super::instant;
 use super::quick::Quick;
@@ -55,6 +55,8 @@ pub struct FileTally {
     pub others: u64,
     /// Lines that could not be read.
     pub damaged: u64,
+    /// Events in a form that does not tell as whom somebody asked to act.
+    pub without_impersonation: u64,
     first: Option<Micros>,
     last: Option<Micros>,
 }
@@ -75,6 +77,7 @@ impl FileTally {
         self.events += other.events;
         self.others += other.others;
         self.damaged += other.damaged;
+        self.without_impersonation += other.without_impersonation;
         self.first = [self.first, other.first].into_iter().flatten().min();
         self.last = [self.last, other.last].into_iter().flatten().max();
     }
@@ -135,6 +138,7 @@ impl Tally {
         self.count(file, series, staged, resource.as_bytes(), event.level, event.reads());
         self.truncated += u64::from(event.truncated());
         self.credentials |= event.credential_id().is_some();
+        self.files[file].without_impersonation += u64::from(event.provider == Provider::AksTable);
     }
 
     fn count(&mut self, file: usize, series: usize, staged: Micros, resource: &[u8], level: Level, read: bool) {

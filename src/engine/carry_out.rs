@@ -41,6 +41,9 @@ impl Session {
             }
         }
         let end = action.conclude(&plan.outputs, &all);
+        for (level, text) in end.notes {
+            self.emit(Event::Note { step: Some(at.id.clone()), level, text })?;
+        }
         self.finish(&at.id, end.status, end.summary, end.outputs)
     }
 

@@ -184,7 +184,17 @@ fn alone_what_each_detection_is_about_is_found_in_the_real_log() {
     apply(json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string().as_bytes());
     kubectl(&["-n", name, "wait", "--for=condition=Ready", "pod/agent", "--timeout=60s"]);
     let node = ns.get("pod", "agent").unwrap()["spec"]["nodeName"].as_str().unwrap().to_owned();
+    let nodes = kubectl(&["get", "nodes", "-o", "name"]);
+    let other = nodes.lines().map(|n| n.trim_start_matches("node/").to_owned()).find(|n| *n != node).unwrap();
     let from = log_end();
+    // A node is known by what its kubelet asks: without a pod of its own it may be silent for minutes.
+    let beside = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "beside", "namespace": name},
+        "spec": {"nodeName": other, "terminationGracePeriodSeconds": 1,
+                 "containers": [{"name": "c", "image": "quell.test/busybox:1", "command": ["probe", "sleep"]}]},
+    });
+    apply(beside.to_string().as_bytes());
+    kubectl(&["-n", name, "wait", "--for=condition=Ready", "pod/beside", "--timeout=60s"]);
 
     let eve = Thief::new(name, "taken", Some("agent"));
     let poor = Thief::new(name, "poor", None);
@@ -256,11 +266,6 @@ fn alone_what_each_detection_is_about_is_found_in_the_real_log() {
     eve.does(&["delete", "pvc", "--all", "--wait=false"]);
     eve.does(&["label", "node", &node, "node-role.kubernetes.io/det="]);
     // The token of a pod on one node, used from the other.
-    let other = kubectl(&["get", "nodes", "-o", "name"])
-        .lines()
-        .map(|n| n.trim_start_matches("node/").to_owned())
-        .find(|n| *n != node)
-        .unwrap();
     let number = other.rsplit('-').next().unwrap().to_owned();
     let copy = PathBuf::from("/tmp").join(format!("det-{}.kubeconfig", std::process::id()));
     std::fs::copy(eve.kubeconfig.path(), &copy).unwrap();
@@ -301,6 +306,7 @@ fn alone_what_each_detection_is_about_is_found_in_the_real_log() {
         "exposed-to-outside",
         "mass-delete",
         "node-changed",
+        "token-used-elsewhere",
         "image-new",
         "quarantine-touched",
         "token-requested",
@@ -333,11 +339,10 @@ fn alone_what_each_detection_is_about_is_found_in_the_real_log() {
         report.unknowable
     );
     assert!(of("exec-reverse-shell", &user).unwrap().sentence.contains("/dev/tcp/203.0.113.1"));
-    // The token is followed from who asked for it. That it was used from another node too (`token-used-elsewhere`) was seen
-    // on some clusters and not on others, for reasons not known yet: it is left to the unit tests.
+    // The token is followed from who asked for it to where it was used.
     let session =
         report.sessions.iter().find(|s| s.pod.as_ref().is_some_and(|p| p.name == "agent") && s.user == user).unwrap();
-    assert!(session.issued.is_some(), "{session:#?}");
+    assert!(session.issued.is_some() && session.addresses.len() > 1 && !session.remarks.is_empty(), "{session:#?}");
 }
 
 #[test]

@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::access::{Identity, foothold};
-use super::audit_reading::{self, Detecting, Log, Paths, count, day};
+use super::audit_findings::{self, Answered, Around};
+use super::audit_reading::{self, Log, Paths, count, day};
 use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
-use crate::audit::detect::Detectors;
+use crate::audit::detect::{Detectors, Looking};
 use crate::audit::{Answer, Event, Query};
 use crate::cluster::Cx;
 use crate::event::{ObjectRef, Op, Proof, Risk};
@@ -57,11 +58,15 @@ impl Kind for AccessReview {
             ("calls", "number of its requests; null without a log"),
             ("denied", "how many of them were denied"),
             ("kinds", "number of calls by kind"),
-            ("findings", "number of findings"),
+            audit_findings::OUTPUTS[0],
+            audit_findings::OUTPUTS[1],
+            audit_findings::OUTPUTS[2],
+            audit_findings::OUTPUTS[3],
+            audit_findings::OUTPUTS[4],
             ("candidates", "number of things that it may have left behind"),
             ("covered", "whether the log covers the whole window without gap or damage"),
             ("slice", "path of the artifact with its requests, null without a log"),
-            ("review", "path of the artifact with groups, findings, candidates and coverage, null without a log"),
+            ("review", "path of the artifact with groups, candidates and coverage, null without a log"),
         ],
     };
 }
@@ -94,9 +99,9 @@ impl Action for AccessReview {
             format!("list every call of {who} in {}", log.look(&mut plan))
         };
         plan.outputs = json!({
-            "calls": null, "denied": null, "kinds": {}, "findings": 0, "candidates": 0, "covered": false, "slice": null,
-            "review": null,
+            "calls": null, "denied": null, "kinds": {}, "candidates": 0, "covered": false, "slice": null, "review": null,
         });
+        audit_findings::into(&mut plan.outputs, audit_findings::none());
         plan.ops.push(Op::observe(object, summary));
         Ok(plan)
     }
@@ -113,21 +118,26 @@ impl Action for AccessReview {
         };
         let at = format!("data/{}", segment(&cx.step));
         let (slice, review) = (format!("{at}/access.slice.jsonl"), format!("{at}/access.review.json"));
+        let findings = format!("{at}/access.findings.json");
         if cx.store.finished(&slice).is_some()
             && let Some(document) = cx.store.adopt_json(&review)
         {
             cx.store.adopt(&slice);
+            cx.store.adopt(&findings);
             return Ok(done(&document));
         }
         let (cx, object) = (cx.clone(), op.object.clone());
-        let document = tokio::task::spawn_blocking(move || read(&cx, &log, &username, &object, &slice, &review))
-            .await
-            .map_err(|e| Problem::internal(format!("reading the audit log ended early: {e}")))??;
+        let document =
+            tokio::task::spawn_blocking(move || read(&cx, &log, &username, &object, [&slice, &findings, &review]))
+                .await
+                .map_err(|e| Problem::internal(format!("reading the audit log ended early: {e}")))??;
         Ok(done(&document))
     }
 
     fn conclude(&self, plan_outputs: &Value, done: &[(Op, Done)]) -> Conclusion {
-        Conclusion::of(super::merged(plan_outputs, done), done)
+        let outputs = super::merged(plan_outputs, done);
+        let notes = audit_findings::notes(&outputs);
+        Conclusion { notes, ..Conclusion::of(outputs, done) }
     }
 }
 
@@ -139,14 +149,20 @@ struct Group {
     listed: Vec<Value>,
 }
 
-fn read(cx: &Cx, log: &Log, username: &str, object: &ObjectRef, slice: &str, review: &str) -> Result<Value, Problem> {
+fn read(
+    cx: &Cx,
+    log: &Log,
+    username: &str,
+    object: &ObjectRef,
+    [slice, findings, review]: [&str; 3],
+) -> Result<Value, Problem> {
     let started = cx.clock.now();
     let detectors = Detectors::all().trusting(log.proxies.clone());
     let query = Query { subjects: vec![username.to_owned()], trusted_proxies: log.proxies.clone(), ..Query::default() };
     let own = |event: &Event<'_>| event.user.username == username;
-    let watch = Detecting { detectors: &detectors, query: &query, also: &own };
-    let (mut scan, left) = log.read(cx, &query, &watch)?;
-    let report = audit_reading::report(&detectors, std::mem::take(&mut scan.seen));
+    let looking = Looking::of(&detectors, Some(&own));
+    let (mut scan, left) = log.read(cx, &query, &looking)?;
+    let report = looking.report(std::mem::take(&mut scan.seen));
     let (mut calls, mut denied) = (0u64, 0u64);
     let mut groups: BTreeMap<&'static str, Group> = BTreeMap::new();
     let mut candidates: Vec<foothold::Foothold> = Vec::new();
@@ -203,7 +219,12 @@ fn read(cx: &Cx, log: &Log, username: &str, object: &ObjectRef, slice: &str, rev
     if beyond > 0 {
         doubts.push(format!("{beyond} writes beyond {MAX_FOOTHOLDS} different objects are not told apart"));
     }
-    let document = json!({
+    let coverage = answer.json();
+    // Taking its rights is what this step's runbook does.
+    let answered = Answered { runbook: "api-access", inputs: vec![("subject", username)] };
+    let around = Around { asked: &query.json(), coverage: &coverage, answered: Some(answered) };
+    let found = audit_findings::put(cx, findings, log, object, &scan, &report, &around)?;
+    let mut document = json!({
         "format": FORMAT,
         "user": username,
         "calls": calls,
@@ -211,17 +232,20 @@ fn read(cx: &Cx, log: &Log, username: &str, object: &ObjectRef, slice: &str, rev
         "groups": groups.iter().map(|(kind, g)| ((*kind).to_owned(), json!({
             "count": g.count, "denied": g.denied, "listed": g.listed.len(), "calls": g.listed,
         }))).collect::<serde_json::Map<_, _>>(),
-        "findings": report.findings,
-        "sessions": report.sessions,
-        "unknowable": report.unknowable,
         "candidates": candidates,
         "doubts": doubts,
-        "coverage": answer.json(),
+        "coverage": coverage,
         "slice": artifact.path,
         "review": review,
     });
-    let label =
-        log.label(object, "its calls by kind, findings, coverage", "application/json", "access review", started);
+    audit_findings::into(&mut document, found);
+    let label = log.label(
+        object,
+        "its calls by kind, findings in short, coverage",
+        "application/json",
+        "access review",
+        started,
+    );
     cx.store.put_json(review, label, cx.clock, &document, Vec::new())?;
     Ok(document)
 }
@@ -241,17 +265,17 @@ fn done(document: &Value) -> Done {
         count(document["calls"].as_u64().unwrap_or(0), "call"),
         document["denied"],
         listed.join(", "),
-        count(length("findings"), "finding")
+        audit_findings::summary(document)
     );
     let proof = if doubts.is_empty() {
         Proof::Verified(format!("the log covers the whole window, as far as its policy records: {detail}"))
     } else {
         Proof::Unproved(format!("{detail}; the audit log does not show all: {}", doubts.join("; ")))
     };
-    let observed = json!({
-        "calls": document["calls"], "denied": document["denied"], "kinds": kinds, "findings": length("findings"),
-        "candidates": length("candidates"), "covered": doubts.is_empty(), "slice": document["slice"],
-        "review": document["review"],
+    let mut observed = json!({
+        "calls": document["calls"], "denied": document["denied"], "kinds": kinds, "candidates": length("candidates"),
+        "covered": doubts.is_empty(), "slice": document["slice"], "review": document["review"],
     });
+    audit_findings::observed(document, &mut observed);
     Done::taken(detail, Some(proof), observed)
 }

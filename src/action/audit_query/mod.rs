@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::audit_reading::{self, Detecting, Log, Paths, count, day};
+use super::audit_findings::{self, Around};
+use super::audit_reading::{self, Log, Paths, count, day};
 use super::{Action, Conclusion, Done, Kind, Problem, Spec, StepPlan};
-use crate::audit::detect::Detectors;
+use crate::audit::detect::{Detectors, Looking};
 use crate::audit::{Answer, Query, Wanted};
 use crate::cluster::Cx;
 use crate::event::{ObjectRef, Op, Proof, Risk};
@@ -16,7 +17,7 @@ use crate::evidence::segment;
 
 /// The version of the answer's form.
 const FORMAT: u32 = 1;
-/// Findings that are named in the step's outputs; all are in the answer.
+/// Users that are named in the step's outputs; all are in the answer.
 const MAX_NAMED: usize = 50;
 
 /// Parameters of `audit.query`. What is given must all hold.
@@ -55,8 +56,9 @@ impl Kind for AuditQuery {
         description: "Reads the API server's audit log from files on this machine, in one pass and bounded memory, in the forms of \
             Kubernetes, EKS, GKE and AKS, packed or not. Takes each request that all the given filters hold for; without any, every \
             one. Writes the original lines (bodies that may hold Secret values are left out), what the detections find in them, the \
-            sessions they belong to, and what the files can speak for. A gap, a damaged line or a policy that leaves reads out keeps \
-            the step from being verified.",
+            sessions they belong to, and what the files can speak for. Each finding comes with what else it may be, what to do, and \
+            the command of the runbook that answers it. A gap, a damaged line or a policy that leaves reads out keeps the step from \
+            being verified.",
         risk: Risk::Read,
         undo: "nothing to undo: it only reads",
         captures: false,
@@ -66,11 +68,15 @@ impl Kind for AuditQuery {
             ("calls", "number of requests that match; null when no log was given"),
             ("denied", "how many of them were denied"),
             ("users", "who made them, the first fifty"),
-            ("findings", "id, severity, user and sentence of each finding, the gravest fifty"),
+            audit_findings::OUTPUTS[0],
+            audit_findings::OUTPUTS[1],
+            audit_findings::OUTPUTS[2],
+            audit_findings::OUTPUTS[3],
+            audit_findings::OUTPUTS[4],
             ("covered", "whether the log covers the whole window without gap or damage"),
             ("doubts", "what can't be known, in words"),
             ("slice", "path of the artifact with the requests, null without a log"),
-            ("answer", "path of the artifact with findings, sessions and coverage, null without a log"),
+            ("answer", "path of the artifact with users, findings in short and coverage, null without a log"),
         ],
     };
 }
@@ -146,10 +152,11 @@ impl Action for AuditQuery {
         let asked = self.asked(cx.clock.now()).map_err(Problem::usage)?;
         if asked.log.paths.is_empty() {
             let why = format!("no audit log was given: requests {} are not known", self.words());
-            let observed = json!({
-                "calls": null, "denied": null, "users": [], "findings": [], "covered": false, "doubts": [why],
-                "slice": null, "answer": null,
+            let mut observed = json!({
+                "calls": null, "denied": null, "users": [], "covered": false, "doubts": [why], "slice": null,
+                "answer": null,
             });
+            audit_findings::into(&mut observed, audit_findings::none());
             return Ok(Done::taken(why.clone(), Some(Proof::Unproved(why)), observed));
         }
         let at = format!("data/{}", segment(&cx.step));
@@ -159,28 +166,33 @@ impl Action for AuditQuery {
             && let Some(document) = cx.store.adopt_json(&answer)
         {
             cx.store.adopt(&slice);
+            cx.store.adopt(&format!("{at}/audit.findings.json"));
             return Ok(done(&document));
         }
         let (cx, object) = (cx.clone(), op.object.clone());
+        let findings = format!("{at}/audit.findings.json");
         // Reading a log takes a processor for as long as the disk gives: not on the runtime's own threads.
-        let document = tokio::task::spawn_blocking(move || read(&cx, &asked, &object, &slice, &answer))
+        let document = tokio::task::spawn_blocking(move || read(&cx, &asked, &object, [&slice, &findings, &answer]))
             .await
             .map_err(|e| Problem::internal(format!("reading the audit log ended early: {e}")))??;
         Ok(done(&document))
     }
 
     fn conclude(&self, plan_outputs: &Value, done: &[(Op, Done)]) -> Conclusion {
-        Conclusion::of(super::merged(plan_outputs, done), done)
+        let outputs = super::merged(plan_outputs, done);
+        let notes = audit_findings::notes(&outputs);
+        Conclusion { notes, ..Conclusion::of(outputs, done) }
     }
 }
 
-fn read(cx: &Cx, asked: &Asked, object: &ObjectRef, slice: &str, answer: &str) -> Result<Value, Problem> {
+fn read(cx: &Cx, asked: &Asked, object: &ObjectRef, [slice, findings, answer]: [&str; 3]) -> Result<Value, Problem> {
     let started = cx.clock.now();
     let detectors = Detectors::all().trusting(asked.log.proxies.clone());
     let within = |event: &crate::audit::Event<'_>| asked.namespace.as_deref().is_none_or(|ns| event.namespace() == ns);
-    let watch = Detecting { detectors: &detectors, query: &asked.query, also: &within };
-    let (mut scan, left) = asked.log.read(cx, &asked.query, &watch)?;
-    let report = audit_reading::report(&detectors, std::mem::take(&mut scan.seen));
+    let ours = |event: &crate::audit::Event<'_>| asked.query.matches(event) && within(event);
+    let looking = Looking::of(&detectors, Some(&ours));
+    let (mut scan, left) = asked.log.read(cx, &asked.query, &looking)?;
+    let report = looking.report(std::mem::take(&mut scan.seen));
     let (mut calls, mut denied, mut users) = (0u64, 0u64, std::collections::BTreeMap::<String, u64>::new());
     let label =
         asked.log.label(object, "the requests, as the audit log has them", "application/jsonl", "audit log", started);
@@ -199,23 +211,25 @@ fn read(cx: &Cx, asked: &Asked, object: &ObjectRef, slice: &str, answer: &str) -
     let said = Answer::of(&scan, &asked.query, &left);
     let mut doubts = said.doubts();
     doubts.extend(artifact.truncated.clone());
-    let document = json!({
+    let (mut question, coverage) = (asked.query.json(), said.json());
+    question["namespace"] = asked.namespace.clone().into();
+    let around = Around { asked: &question, coverage: &coverage, answered: None };
+    let found = audit_findings::put(cx, findings, &asked.log, object, &scan, &report, &around)?;
+    let mut document = json!({
         "format": FORMAT,
-        "query": asked.query.json(),
+        "query": question,
         "namespace": asked.namespace,
         "calls": calls,
         "denied": denied,
         "users": users,
-        "findings": report.findings,
-        "sessions": report.sessions,
-        "unknowable": report.unknowable,
-        "limits": report.limits,
         "doubts": doubts,
-        "coverage": said.json(),
+        "coverage": coverage,
         "slice": artifact.path,
         "answer": answer,
     });
-    let label = asked.log.label(object, "findings, sessions and coverage", "application/json", "audit answer", started);
+    audit_findings::into(&mut document, found);
+    let label =
+        asked.log.label(object, "who asked, findings in short, coverage", "application/json", "audit answer", started);
     cx.store.put_json(answer, label, cx.clock, &document, Vec::new())?;
     Ok(document)
 }
@@ -224,12 +238,11 @@ fn read(cx: &Cx, asked: &Asked, object: &ObjectRef, slice: &str, answer: &str) -
 fn done(document: &Value) -> Done {
     let number = |key: &str| document[key].as_u64().unwrap_or(0);
     let doubts: Vec<&str> = document["doubts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let findings = document["findings"].as_array().map_or(&[][..], Vec::as_slice);
     let detail = format!(
         "{} ({} denied), {}",
         count(number("calls"), "request"),
         number("denied"),
-        count(findings.len() as u64, "finding")
+        audit_findings::summary(document)
     );
     let window = &document["coverage"]["asked"];
     let proof = if doubts.is_empty() {
@@ -241,16 +254,12 @@ fn done(document: &Value) -> Done {
     } else {
         Proof::Unproved(format!("the audit log does not show all: {}", doubts.join("; ")))
     };
-    let named: Vec<Value> = findings
-        .iter()
-        .take(MAX_NAMED)
-        .map(|f| json!({"id": f["id"], "severity": f["severity"], "user": f["subject"]["user"], "sentence": f["sentence"]}))
-        .collect();
     let users: Vec<&String> =
         document["users"].as_object().into_iter().flat_map(|m| m.keys()).take(MAX_NAMED).collect();
-    let observed = json!({
-        "calls": document["calls"], "denied": document["denied"], "users": users, "findings": named,
-        "covered": doubts.is_empty(), "doubts": doubts, "slice": document["slice"], "answer": document["answer"],
+    let mut observed = json!({
+        "calls": document["calls"], "denied": document["denied"], "users": users, "covered": doubts.is_empty(),
+        "doubts": doubts, "slice": document["slice"], "answer": document["answer"],
     });
+    audit_findings::observed(document, &mut observed);
     Done::taken(detail, Some(proof), observed)
 }

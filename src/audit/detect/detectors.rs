@@ -1,18 +1,18 @@
 //! The detections in force: which event each is shown, what a thread gathers, and what all of it comes to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use ipnet::IpNet;
 
 use super::caller::{Caller, Callers};
-use super::fact::{self, Facts, Kept, MAX_TEXT, Out, plain_outcome};
+use super::fact::{self, Fact, Facts, Kept, MAX_TEXT, Out, plain_outcome};
 use super::gather::{Counted, Everything};
 use super::kind::{self, Kinds, Parts};
 use super::span::{At, Mark};
 use super::{
-    Actors, Around, Detection, FORMAT, Look, On, Report, Rule, Spec, Verbs, finding, known, needs, network, session,
-    tokens,
+    Actors, Around, Detection, FORMAT, Look, On, Report, Rule, SessionKind, Spec, Verbs, finding, known, looking,
+    needs, network, session, tokens,
 };
 use crate::audit::brief::Brief;
 use crate::audit::event::{Event, Object};
@@ -254,7 +254,12 @@ impl Detectors {
     }
 
     /// What all of it comes to.
-    pub fn reduce(&self, mut gathered: Gathered) -> Report {
+    pub fn reduce(&self, gathered: Gathered) -> Report {
+        self.reduce_to(gathered, None)
+    }
+
+    /// What all of it comes to, as far as it touches what is asked about.
+    pub(super) fn reduce_to(&self, mut gathered: Gathered, asked: Option<&looking::Asked>) -> Report {
         let everything = &mut gathered.everything;
         everything.finish();
         let mut facts = gathered.facts.by_detection;
@@ -273,7 +278,17 @@ impl Detectors {
             let around = Around { sessions: &sessions, nodes: &nodes };
             let mut judged = detection.judge(kept.sorted(), &around);
             fact::sort(&mut judged);
-            let found = finding::findings(&spec, &judged);
+            let mut found = finding::findings(&spec, &judged);
+            if let Some(asked) = asked {
+                let ours =
+                    |f: &&Fact| asked.origin(&f.place.origin) || spec.id == tokens::ID && asked.session(&f.object);
+                let subjects: HashSet<_> = judged
+                    .iter()
+                    .filter(ours)
+                    .map(|f| (f.subject.user.as_str(), f.subject.impersonated.as_deref()))
+                    .collect();
+                found.retain(|f| subjects.contains(&(f.subject.user.as_str(), f.subject.impersonated_user.as_deref())));
+            }
             if matches!(spec.on, On::Resources(_)) && spec.id == tokens::ID {
                 remarks = judged.iter().map(|f| (f.object.clone(), f.note.clone())).collect();
             }
@@ -283,6 +298,12 @@ impl Detectors {
             if let Some(session) = sessions.iter_mut().find(|s| *session == *s.id) {
                 session.remarks.push(remark.to_string());
             }
+        }
+        if let Some(asked) = asked {
+            sessions.retain(|s| match s.kind {
+                SessionKind::Identity => asked.session(&s.user),
+                _ => asked.session(&s.id),
+            });
         }
         findings.sort_by(|a, b| {
             (b.severity, a.first, &a.id, &a.subject.user, &a.subject.impersonated_user).cmp(&(

@@ -30,12 +30,15 @@
 
 mod caller;
 mod detectors;
+mod document;
 mod fact;
 mod finding;
+mod follow;
 mod gather;
 mod kind;
 pub mod known;
 mod look;
+mod looking;
 mod needs;
 mod network;
 #[cfg(test)]
@@ -53,9 +56,12 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 pub use detectors::{Detectors, Gathered};
-pub use fact::{Fact, MAX_TEXT, Out, Outcome, Subject};
+pub use document::{DOCUMENT, counts, document, headline, told};
+pub use fact::{Fact, MAX_TEXT, Out, Outcome, Subject, outcome};
 pub use finding::{EventRef, FORMAT, Finding, Who};
+pub use follow::{Follow, follow, one as follow_one};
 pub use look::{Actor, Actors, Look, Verbs};
+pub use looking::{Looked, Looking, Ours};
 pub use needs::{Blindness, Unknowable};
 pub use rule::Rule;
 pub use session::{BoundPod, CallCount, Issued, Seen, Session, SessionKind};

@@ -159,6 +159,7 @@ fn bound(
     }
     spans.sort_by_key(|(address, first, ..)| (*first, *address));
     let is_v6 = |a: &str| a.contains(':');
+    let alone = around.nodes.keys().all(|n| Some(n.as_str()) == node);
     let usual = |a: &str| of_node.iter().any(|n| n == a) || shared.contains(a);
     let mut own: Vec<(&str, OffsetDateTime)> = Vec::new();
     for (address, first, last, session, seen) in &spans {
@@ -183,6 +184,15 @@ fn bound(
                 own.push((address, *last));
                 continue;
             }
+            // Where the log has no other node's kubelet, the address may be another node's as well.
+            (Some((old, until)), None) if until < *first && alone && !neighbours(old, address) => (
+                Severity::Medium,
+                format!(
+                    "the token of pod {} from {address} after {old} fell silent; whether that is another node can't be \
+                     told, for the log has no other node's address",
+                    pod.name
+                ),
+            ),
             // A pod whose sandbox is made anew keeps its UID and gets another address; the old one falls silent.
             (Some((old, until)), None) if until < *first => {
                 let note = format!("pod {} changed its address from {old} to {address}", pod.name);
@@ -199,6 +209,15 @@ fn bound(
     }
     agents(sessions, &pod.name, found);
     after_end(sessions, &format!("{}/{}", pod.namespace, pod.name), ends, found);
+}
+
+/// Whether two addresses lie in what is usually one node's network of pods: a /24, or a /64.
+fn neighbours(one: &str, other: &str) -> bool {
+    match (one.parse(), other.parse()) {
+        (Ok(IpAddr::V4(a)), Ok(IpAddr::V4(b))) => a.octets()[..3] == b.octets()[..3],
+        (Ok(IpAddr::V6(a)), Ok(IpAddr::V6(b))) => a.octets()[..8] == b.octets()[..8],
+        _ => false,
+    }
 }
 
 /// A tool for scripts, or kubectl, with the token of a pod that had other agents.

@@ -61,6 +61,11 @@ struct Envelope<'a> {
     properties: Option<&'a RawValue>,
     #[serde(borrow)]
     category: Option<&'a RawValue>,
+    /// The column of Azure's tables.
+    #[serde(borrow, rename = "AuditId")]
+    table_audit_id: Option<&'a RawValue>,
+    #[serde(borrow, rename = "Type")]
+    table: Option<&'a RawValue>,
 }
 
 /// Every record of a line or of a piece of a document. `at` is where the text begins.
@@ -100,6 +105,10 @@ fn within(text: &str, at: Origin, depth: u8, tell: &mut dyn FnMut(Record<'_>, Or
         tell(gke::event(text, payload.get(), here), here);
     } else if let Some(properties) = envelope.properties {
         aks::event(properties.get(), envelope.category.map(|c| c.get()), here, tell);
+    } else if envelope.table_audit_id.is_some() {
+        aks::row(text, here, tell);
+    } else if envelope.table.is_some_and(|table| table.get() == r#""AKSControlPlane""#) {
+        tell(Record::Other, here);
     } else if let Some(message) = envelope.message.or(envelope.log).filter(|_| envelope.kind.is_none()) {
         cloudwatch::event(message.get(), here, tell);
     } else {

@@ -152,6 +152,11 @@ pub struct Scan<S> {
 }
 
 impl<S> Scan<S> {
+    /// The files' names, by the index that an event's place has.
+    pub fn names(&self) -> Vec<String> {
+        self.files.iter().map(|f| f.file.path.display().to_string()).collect()
+    }
+
     /// Events of anybody.
     pub fn events(&self) -> u64 {
         self.files.iter().map(|f| f.tally.events).sum()
@@ -269,7 +274,7 @@ fn open(
             names.push(name);
             names.len() - 1
         });
-        if file.is_stdin() {
+        if file.is_stdin() || file.is_remote() {
             opened.push(Opened { file, handle: None, size: 0, series, ends: Ends::default(), outside: false });
             continue;
         }

@@ -34,6 +34,7 @@ pub(super) fn run<W: Watch>(shared: &Shared<'_, W>, streams: &[usize], next: &At
 
 fn stream(opened: &Opened) -> std::io::Result<Stream> {
     match &opened.handle {
+        None if opened.file.is_remote() => Stream::remote(&opened.file.path, opened.file.packing),
         None => Stream::stdin(),
         Some(handle) => Stream::of(handle.try_clone()?, opened.file.packing),
     }

@@ -1,6 +1,8 @@
 //! Which files to read, in which order, and which were left and why.
 
 mod ends;
+mod place;
+mod remote;
 mod stream;
 
 use std::fs;
@@ -10,6 +12,8 @@ use std::path::{Path, PathBuf};
 use crate::cluster::Problem;
 
 pub(super) use ends::{DISORDER, Ends, document, look as ends};
+pub use place::original;
+pub use remote::place as bucket;
 pub(super) use stream::{Block, Blocks, Stream};
 
 /// Files that are read at most; more than that is not an audit log's folder.
@@ -52,7 +56,7 @@ impl Packing {
 /// A file that will be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFile {
-    /// Where it is; `-` is standard input.
+    /// Where it is; `-` is standard input, `s3://`, `gs://` and `az://` are object stores.
     pub path: PathBuf,
     /// Bytes, when it was looked at; a live log grows. 0 for standard input.
     pub size: u64,
@@ -61,6 +65,11 @@ pub struct LogFile {
 }
 
 impl LogFile {
+    /// Whether it comes over the network.
+    pub(super) fn is_remote(&self) -> bool {
+        remote::is(&self.path)
+    }
+
     /// Whether it is read from standard input.
     pub fn is_stdin(&self) -> bool {
         self.path == Path::new("-")
@@ -81,9 +90,9 @@ pub struct NotRead {
 }
 
 /// The files of these paths, folders looked into, patterns (`audit*.log`) that no file is named like spread out, each file
-/// once and in the order of their names. `-` is standard input.
+/// once and in the order of their names. `-` is standard input; of an object store, what lies below a prefix.
 ///
-/// Errors: a path that is not there or may not be read, an address of an object store, and more than 1000 files.
+/// Errors: a path that is not there or may not be read, an address that is no object store's, and more than 1000 files.
 pub fn find(paths: &[PathBuf]) -> Result<(Vec<LogFile>, Vec<NotRead>), Problem> {
     let (mut files, mut left) = (Vec::new(), Vec::new());
     for path in paths {
@@ -91,7 +100,11 @@ pub fn find(paths: &[PathBuf]) -> Result<(Vec<LogFile>, Vec<NotRead>), Problem> 
             files.push(LogFile { path: path.clone(), size: 0, packing: Packing::Plain });
             continue;
         }
-        if let Some(problem) = remote(path) {
+        if remote::is(path) {
+            remote::find(path, &mut files)?;
+            continue;
+        }
+        if let Some(problem) = elsewhere(path) {
             return Err(problem);
         }
         for path in spread(path)? {
@@ -114,26 +127,22 @@ pub fn find(paths: &[PathBuf]) -> Result<(Vec<LogFile>, Vec<NotRead>), Problem> 
     Ok((files, left))
 }
 
-/// An object store's address, which this version does not read.
-fn remote(path: &Path) -> Option<Problem> {
+/// An address that is not read.
+fn elsewhere(path: &Path) -> Option<Problem> {
     let text = path.to_string_lossy();
     let (scheme, _) = text.split_once("://")?;
-    let fetch = match scheme {
-        "s3" => format!("aws s3 sync {text} audit/"),
-        "gs" => format!("gcloud storage rsync --recursive {text} audit/"),
-        "az" | "abfs" | "abfss" | "azblob" => {
-            "azcopy copy 'https://ACCOUNT.blob.core.windows.net/…' audit/ --recursive".into()
+    let how = match scheme {
+        "abfs" | "abfss" | "azblob" | "wasb" | "wasbs" => {
+            "write it as az://CONTAINER/PREFIX, with AZURE_STORAGE_ACCOUNT_NAME set".into()
         }
         "http" | "https" if text.contains(".blob.core.windows.net") => {
-            format!("azcopy copy '{text}' audit/ --recursive")
+            "write it as az://CONTAINER/PREFIX, with AZURE_STORAGE_ACCOUNT_NAME set".into()
         }
-        "http" | "https" => format!("curl --fail --output audit.log '{text}'"),
+        "http" | "https" => format!("`curl --fail '{text}' | quell audit -` reads it as it comes"),
+        "gcs" => "write it as gs://BUCKET/PREFIX".into(),
         _ => return None,
     };
-    Some(
-        Problem::usage(format!("{text} is not on this machine, and this version reads no object store"))
-            .hint(format!("fetch it first (`{fetch}`), then give the folder or file; gzip and zstd need no unpacking")),
-    )
+    Some(Problem::usage(format!("{text} is neither on this machine nor an object store's address")).hint(how))
 }
 
 /// The paths that a pattern stands for; a path without one, or that is there under its very name, is itself.
@@ -254,8 +263,8 @@ mod tests {
         let (files, _) = find(&[at("*.log")]).unwrap();
         assert_eq!(files.len(), 1);
         assert!(find(&[at("*.txt")]).unwrap_err().message.contains("no file is named like"));
-        let problem = find(&["s3://bucket/audit/".into()]).unwrap_err();
-        assert!(problem.hint.unwrap().contains("aws s3 sync s3://bucket/audit/"));
+        let problem = find(&["https://example.org/audit.log".into()]).unwrap_err();
+        assert!(problem.hint.unwrap().contains("| quell audit -"));
     }
 
     #[test]

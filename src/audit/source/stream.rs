@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use memchr::memrchr;
 
-use super::Packing;
+use super::{Packing, remote};
 use crate::audit::MAX_LINE;
 
 /// Bytes of a block, unless one line is longer.
@@ -23,6 +24,11 @@ impl Stream {
     /// Of a file that was looked at.
     pub fn of(file: File, packing: Packing) -> io::Result<Stream> {
         unpacked(BufReader::with_capacity(256 * 1024, file), packing)
+    }
+
+    /// Of an object in a store that was looked at.
+    pub fn remote(path: &Path, packing: Packing) -> io::Result<Stream> {
+        unpacked(BufReader::with_capacity(256 * 1024, remote::read(path)?), packing)
     }
 
     /// Of standard input, packed or not.

@@ -1,14 +1,17 @@
 //! What is asked, from the command line.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
 use ipnet::IpNet;
 use time::{Duration, OffsetDateTime};
 
-use crate::audit::{Query, Wanted, Window};
+use super::Global;
+use crate::audit::{self, LogFile, NotRead, Query, Wanted, Window};
 use crate::clock::{self, Clock};
 use crate::cluster::Problem;
+use crate::report::escape::escape;
 use crate::runbook::parse_duration;
 
 /// Whose requests, and to what. Filters combine; of several values of one filter, one must hold.
@@ -146,7 +149,7 @@ pub(super) fn instant(option: &str, text: &str) -> Result<OffsetDateTime, Proble
     })
 }
 
-fn pair(option: &str, text: &str) -> Result<(String, String), Problem> {
+pub(super) fn pair(option: &str, text: &str) -> Result<(String, String), Problem> {
     match text.split_once('/') {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
             Ok((namespace.into(), name.into()))
@@ -155,7 +158,7 @@ fn pair(option: &str, text: &str) -> Result<(String, String), Problem> {
     }
 }
 
-fn net(option: &str, text: &str) -> Result<IpNet, Problem> {
+pub(super) fn net(option: &str, text: &str) -> Result<IpNet, Problem> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
         .map(|net| net.trunc())
@@ -180,9 +183,27 @@ fn session(text: &str) -> Result<String, Problem> {
 /// The files, and where they lie.
 #[derive(Debug, Clone, Args)]
 pub struct SourceArgs {
-    /// Files, folders, patterns of rotated logs, or - for standard input; plain, gzip or zstd
+    /// Files, folders, patterns of rotated logs, - for standard input, or s3://, gs:// and az:// with BUCKET/PREFIX; plain,
+    /// gzip or zstd
     #[arg(value_name = "SOURCE", required = true)]
     pub sources: Vec<PathBuf>,
+}
+
+impl SourceArgs {
+    /// The files; from which object store is said on standard error.
+    pub fn find(&self, global: &Global) -> Result<(Vec<LogFile>, Vec<NotRead>), Problem> {
+        let found = audit::find(&self.sources)?;
+        let places: BTreeSet<String> = found.0.iter().filter_map(|file| audit::bucket(&file.path)).collect();
+        for place in places.iter().filter(|_| !global.quiet) {
+            eprintln!("reading from the {}", escape(place));
+        }
+        Ok(found)
+    }
+
+    /// As they were given.
+    pub fn texts(&self) -> Vec<String> {
+        self.sources.iter().map(|path| path.display().to_string()).collect()
+    }
 }
 
 #[cfg(test)]

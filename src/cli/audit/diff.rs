@@ -9,6 +9,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::ask::instant;
 use super::{Ended, FilterArgs, Global, Rows, SourceArgs, json as out_json, shown};
+use crate::audit::detect::Looking;
 use crate::audit::{self, Answer, Row, Task, Window};
 use crate::clock::{Clock, rfc3339};
 use crate::cluster::Problem;
@@ -59,9 +60,9 @@ pub(super) fn diff(global: &Global, args: &DiffArgs) -> Ended {
         .ok()
         .and_then(|gap| Duration::try_from(gap).ok())
         .ok_or_else(|| Problem::usage(format!("--gap: {:?} is no duration", args.gap)))?;
-    let (files, not_read) = audit::find(&args.sources.sources)?;
+    let (files, not_read) = args.sources.find(global)?;
     let window = Window { start: Some(base_from), until: Some(to), longest_gap };
-    let watch = super::findings::Detect::none();
+    let watch = None::<Looking<'_>>;
     let task = Task { files, query: &query, window, limit: None, watch: &watch, threads: None, progress: &|_| {} };
     let mut scan = audit::scan(task)?;
     let mut originals = std::mem::take(&mut scan.originals);

@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Found, shown};
+use super::{Found, Seen, shown};
+use crate::audit::Query;
 use crate::audit::detect::rule::{self, Refused};
-use crate::audit::detect::{Blindness, Detectors, Finding, Gathered, Report, Severity};
-use crate::audit::{Brief, Event, FileFacts, Query, Watch};
+use crate::audit::detect::{Blindness, Detectors, Looking, Ours, Report, Severity, follow_one, headline, told};
 use crate::clock::rfc3339;
 use crate::cluster::Problem;
 use crate::report::escape::escape;
@@ -29,43 +29,9 @@ pub struct FindingArgs {
     severity: String,
 }
 
-/// Shows every event to the detections, if any were asked for.
-pub(super) struct Detect(Option<Detectors>);
-
-impl Detect {
-    /// No detection.
-    pub fn none() -> Detect {
-        Detect(None)
-    }
-}
-
-impl Watch for Detect {
-    type Seen = Option<Gathered>;
-    fn begin(&self) -> Option<Gathered> {
-        self.0.as_ref().map(Detectors::gather)
-    }
-    fn look(&self, seen: &mut Option<Gathered>, event: &Event<'_>) {
-        if let (Some(detectors), Some(gathered)) = (&self.0, seen) {
-            detectors.map(event, gathered);
-        }
-    }
-    fn glimpse(&self, seen: &mut Option<Gathered>, brief: &Brief<'_>) -> bool {
-        match (&self.0, seen) {
-            (Some(detectors), Some(gathered)) => detectors.glimpse(brief, gathered),
-            _ => true,
-        }
-    }
-    fn end(&self, seen: &mut Option<Gathered>) {
-        seen.iter_mut().for_each(Gathered::end);
-    }
-    fn wants(&self) -> bool {
-        self.0.is_some()
-    }
-}
-
 /// What was asked for, ready.
 pub(super) struct Asked {
-    pub detect: Detect,
+    detectors: Option<Detectors>,
     least: Severity,
     refused: Vec<Refused>,
 }
@@ -79,24 +45,26 @@ impl FindingArgs {
                 .hint("info, low, medium, high or critical")
         })?;
         if !self.findings {
-            return Ok(Asked { detect: Detect(None), least, refused: Vec::new() });
+            return Ok(Asked { detectors: None, least, refused: Vec::new() });
         }
         let loaded = rule::load(&self.rules)?;
         for (file, warning) in &loaded.warnings {
             eprintln!("warning: {}:{}:{}: {}", escape(file), warning.line, warning.column, escape(&warning.message));
         }
         let detectors = Detectors::all().with_rules(loaded.rules).trusting(query.trusted_proxies.clone());
-        Ok(Asked { detect: Detect(Some(detectors)), least, refused: loaded.refused })
+        Ok(Asked { detectors: Some(detectors), least, refused: loaded.refused })
     }
 }
 
 impl Asked {
-    /// What all workers' parts come to; None if no findings were asked for.
-    pub fn report(&self, seen: Vec<Option<Gathered>>) -> Option<Report> {
-        let detectors = self.detect.0.as_ref()?;
-        let mut whole = detectors.gather();
-        seen.into_iter().flatten().for_each(|part| whole.merge(part));
-        let mut report = detectors.reduce(whole);
+    /// Who looks at the events; None if no findings were asked for.
+    pub fn looking<'a>(&'a self, ours: Option<Ours<'a>>) -> Option<Looking<'a>> {
+        self.detectors.as_ref().map(|detectors| Looking::of(detectors, ours))
+    }
+
+    /// What all workers' parts come to.
+    pub fn report(&self, looking: Option<&Looking<'_>>, seen: Vec<Seen>) -> Option<Report> {
+        let mut report = looking?.report(seen.into_iter().flatten());
         report.findings.retain(|f| f.severity >= self.least);
         Some(report)
     }
@@ -110,33 +78,17 @@ impl Asked {
     }
 }
 
-/// Only what touches one of these requests.
-pub(super) fn only(report: &mut Report, ids: &HashSet<String>) {
-    report.findings.retain(|f| f.events.iter().any(|e| ids.contains(&e.audit_id)));
-    report.sessions.clear();
-}
-
-/// As the JSON document has them: with the files by name.
-pub(super) fn json(report: &Report, found: &Found) -> Value {
-    Value::Array(report.findings.iter().map(|f| one(f, &found.files)).collect())
-}
-
-pub(super) fn one(finding: &Finding, files: &[FileFacts]) -> Value {
-    let mut value = json!(finding);
-    if let Some(events) = value.get_mut("events").and_then(Value::as_array_mut) {
-        for event in events {
-            let file = event.get("file").and_then(Value::as_u64).and_then(|at| files.get(usize::try_from(at).ok()?));
-            event["file"] = file.map(|f| f.file.path.display().to_string()).into();
-        }
-    }
-    value
+/// As the JSON document has them: with the files by name, and with what answers them.
+pub(super) fn json(report: &Report, found: &Found, logs: &[String]) -> Value {
+    let files = found.names();
+    Value::Array(report.findings.iter().map(|f| told(f, report, &files, logs)).collect())
 }
 
 /// For people.
-pub(super) fn print(out: &mut dyn Write, report: &Report, found: &Found) -> io::Result<()> {
-    if report.findings.is_empty() {
-        writeln!(out, "no finding\n")?;
-    }
+pub(super) fn print(out: &mut dyn Write, report: &Report, found: &Found, logs: &[String]) -> io::Result<()> {
+    writeln!(out, "{}\n", headline(&report.findings))?;
+    // What answers several findings is offered once.
+    let mut offered = HashSet::new();
     for finding in &report.findings {
         writeln!(
             out,
@@ -160,16 +112,32 @@ pub(super) fn print(out: &mut dyn Write, report: &Report, found: &Found) -> io::
                 found.files.get(event.file as usize).map(|f| f.file.path.display().to_string()).unwrap_or_default();
             writeln!(
                 out,
-                "  event       {} {}: {} byte {}, {} bytes",
+                "  event       {} {}  {}:{}",
                 rfc3339(event.time),
                 shown(&event.audit_id, 64),
                 escape(&file),
-                event.offset,
-                event.len
+                event.offset
             )?;
         }
         writeln!(out, "  or it is    {}", shown(&finding.false_positives, 1000))?;
-        writeln!(out, "  next        {}\n", shown(&finding.step, 1000))?;
+        writeln!(out, "  next        {}", shown(&finding.step, 1000))?;
+        if finding.severity > Severity::Low {
+            let follows = follow_one(finding, &report.sessions, logs);
+            for follow in follows.into_iter().filter(|f| offered.insert((f.runbook.clone(), f.inputs.clone()))) {
+                match &follow.command {
+                    Some(command) => {
+                        writeln!(out, "  answer      {}\n              {command}", shown(&follow.why, 300))?
+                    }
+                    None => writeln!(
+                        out,
+                        "  answer      {} ({}, by hand: the name is no name of the cluster's)",
+                        shown(&follow.why, 300),
+                        follow.runbook
+                    )?,
+                }
+            }
+        }
+        writeln!(out)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Gone, Rows, Seen, findings};
 use crate::audit::Answer;
-use crate::audit::detect::Report;
+use crate::audit::detect::{Report, told};
 use crate::report::escape::escape;
 
 /// One document; its events are written as they are read.
@@ -16,6 +16,7 @@ pub(super) fn document(
     rows: &mut Rows<'_>,
     answer: &Answer<'_, Seen>,
     report: Option<&Report>,
+    logs: &[String],
     more: &[String],
 ) -> Result<(), Gone> {
     let query = rows.query.json();
@@ -33,7 +34,7 @@ pub(super) fn document(
     Ok(writeln!(
         out,
         "],\"findings\":{},\"sessions\":{},\"unknowable\":{},\"limits\":{}}}",
-        safe(&findings::json(report, rows.scan)),
+        safe(&findings::json(report, rows.scan, logs)),
         safe(&json!(report.sessions)),
         safe(&json!(report.unknowable)),
         safe(&json!(report.limits))
@@ -41,10 +42,17 @@ pub(super) fn document(
 }
 
 /// One request a line; then one finding a line, if they were asked for.
-pub(super) fn lines(out: &mut dyn Write, rows: &mut Rows<'_>, report: Option<&Report>) -> Result<(), Gone> {
+pub(super) fn lines(
+    out: &mut dyn Write,
+    rows: &mut Rows<'_>,
+    report: Option<&Report>,
+    logs: &[String],
+) -> Result<(), Gone> {
     rows.each(|row| Ok(writeln!(out, "{}", safe(&json!(row)))?))?;
-    for finding in report.into_iter().flat_map(|r| &r.findings) {
-        writeln!(out, "{}", safe(&json!({"finding": findings::one(finding, &rows.scan.files)})))?;
+    let Some(report) = report else { return Ok(()) };
+    let files = rows.scan.names();
+    for finding in &report.findings {
+        writeln!(out, "{}", safe(&json!({"finding": told(finding, report, &files, logs)})))?;
     }
     Ok(())
 }

@@ -4,17 +4,18 @@ mod ask;
 mod csv;
 mod diff;
 mod findings;
+mod graph;
 mod json;
+mod show;
 mod text;
 
-use std::collections::HashSet;
 use std::io::{BufWriter, IsTerminal, Write};
 
 use clap::{Args, Subcommand};
 
 use super::{Ended, Global};
-use crate::audit::detect::Gathered;
-use crate::audit::{self, Answer, Originals, Query, Request, Row, Scan, Task};
+use crate::audit::detect::Looked;
+use crate::audit::{self, Answer, Event, LogFile, Originals, Query, Request, Row, Scan, Task};
 use crate::clock::Clock;
 use crate::cluster::Problem;
 use crate::exit;
@@ -23,7 +24,7 @@ use crate::report::escape::escape;
 pub use ask::{FilterArgs, SourceArgs, TimeArgs};
 
 /// One worker's part of the findings.
-type Seen = Option<Gathered>;
+type Seen = Option<Looked>;
 /// What one pass found.
 type Found = Scan<Seen>;
 
@@ -32,6 +33,10 @@ type Found = Scan<Seen>;
 pub enum AuditCommand {
     /// What an identity did in one time that it never did in another
     Diff(Box<diff::DiffArgs>),
+    /// Who reached a Secret, or what an identity reached, and through whom
+    Graph(Box<graph::GraphArgs>),
+    /// The original of an event, by the file and byte that an answer names
+    Show(show::ShowArgs),
 }
 
 /// Arguments.
@@ -75,8 +80,11 @@ pub struct FormArgs {
 
 /// Reads, prints, and ends with 7 if something can't be known.
 pub(super) fn audit(global: &Global, args: &AuditArgs) -> Ended {
-    if let Some(AuditCommand::Diff(args)) = &args.command {
-        return diff::diff(global, args);
+    match &args.command {
+        Some(AuditCommand::Diff(args)) => return diff::diff(global, args),
+        Some(AuditCommand::Graph(args)) => return graph::graph(global, args),
+        Some(AuditCommand::Show(args)) => return show::show(global, args),
+        None => {}
     }
     let form = &args.form;
     if global.json && (form.table || form.timeline || form.csv || form.jsonl) {
@@ -89,48 +97,43 @@ pub(super) fn audit(global: &Global, args: &AuditArgs) -> Ended {
     // Findings of everything, and not everything besides.
     query.nothing = args.findings.findings && !query.filters();
     let window = args.time.window(Clock::System)?;
-    let (files, not_read) = audit::find(&args.sources.sources)?;
+    let (files, not_read) = args.sources.find(global)?;
     if files.is_empty() {
         return Err(
             Problem::usage("there is no file to read").hint("name a file or a folder of the API server's audit log")
         );
     }
-    let total: u64 = files.iter().filter(|f| f.packing == audit::Packing::Plain).map(|f| f.size).sum();
-    let bar = bar(global, total);
+    let bar = bar(global, &files);
+    let logs = args.sources.texts();
+    let ours = |event: &Event<'_>| query.matches(event);
+    let looking = asked.looking(query.filters().then_some(&ours));
     let mut scan = audit::scan(Task {
         files,
         query: &query,
         window,
         limit: args.limit.and_then(|n| usize::try_from(n).ok()),
-        watch: &asked.detect,
+        watch: &looking,
         threads: None,
         progress: &|bytes| bar.set_position(bytes),
     })?;
     bar.finish_and_clear();
-    let mut report = asked.report(std::mem::take(&mut scan.seen));
+    let report = asked.report(looking.as_ref(), std::mem::take(&mut scan.seen));
+    let report = report.as_ref();
     let mut originals = std::mem::take(&mut scan.originals);
     let mut rows = Rows { scan: &scan, query: &query, originals: &mut originals };
-    if let Some(report) = report.as_mut().filter(|_| query.filters()) {
-        let mut ids = HashSet::new();
-        for at in 0..rows.requests().len() {
-            ids.insert(rows.row(at)?.audit_id);
-        }
-        findings::only(report, &ids);
-    }
-    let report = report.as_ref();
     let answer = Answer::of(&scan, &query, &not_read);
     let more = report.map(|report| asked.doubts(report)).unwrap_or_default();
     let mut out = BufWriter::new(std::io::stdout().lock());
     let printed = (|| {
         if global.json {
-            return json::document(&mut out, &mut rows, &answer, report, &more);
+            return json::document(&mut out, &mut rows, &answer, report, &logs, &more);
         } else if form.jsonl {
-            return json::lines(&mut out, &mut rows, report);
+            return json::lines(&mut out, &mut rows, report, &logs);
         } else if form.csv {
             return csv::print(&mut out, &mut rows);
         }
         if let Some(report) = report {
-            findings::print(&mut out, report, &scan)?;
+            findings::print(&mut out, report, &scan, &logs)?;
         }
         if form.timeline {
             text::timeline(&mut out, &mut rows, &answer)?;
@@ -148,7 +151,8 @@ pub(super) fn audit(global: &Global, args: &AuditArgs) -> Ended {
 }
 
 /// A bar on a terminal; nothing elsewhere.
-fn bar(global: &Global, total: u64) -> indicatif::ProgressBar {
+fn bar(global: &Global, files: &[LogFile]) -> indicatif::ProgressBar {
+    let total: u64 = files.iter().filter(|f| f.packing == audit::Packing::Plain).map(|f| f.size).sum();
     if global.quiet || !std::io::stderr().is_terminal() || total < 64 * 1024 * 1024 {
         return indicatif::ProgressBar::hidden();
     }

@@ -74,6 +74,16 @@ mod tests {
     }
 
     #[test]
+    fn without_other_nodes_addresses_a_new_address_may_be_one() {
+        let own = line("get", "pods").ns("shop").name("p").node("n1", "10.0.0.1");
+        let moved = |ip: &str| [own.clone(), call(0), call(5).ip(ip), call(50).ip(ip)];
+        assert_eq!(severity(SPEC.id, &moved("10.9.9.3")), Some(Severity::Medium));
+        let found = findings(SPEC.id, &moved("10.9.9.3"));
+        assert!(found[0].sentence.contains("can't be told"), "{}", found[0].sentence);
+        assert_eq!(severity(SPEC.id, &moved("10.244.1.99")), Some(Severity::Low), "the same node's network");
+    }
+
+    #[test]
     fn a_gateway_before_the_api_server_is_no_thief() {
         let mut lines = Vec::new();
         for n in 0..4 {
