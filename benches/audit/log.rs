@@ -165,11 +165,13 @@ impl Log {
                 ..base
             }),
             55..75 => {
-                let team = self.random.below(30);
-                let pod = format!("web-{:x}", self.random.below(1 << 30));
+                // Fifteen pods a node, each with a new token every hour.
+                let pod = node * 15 + self.random.below(15);
+                let (team, name_of) = (pod % 30, format!("web-7d4b9c5f6-{pod:05x}"));
+                let hour = received.unix_timestamp() / 3600;
                 line(&Call {
                     user: &format!("system:serviceaccount:team-{team}:default"),
-                    extra: &pod_extra(&pod, &name, &id),
+                    extra: &pod_extra(&name_of, &name, pod, hour),
                     uri: &format!("/api/v1/namespaces/team-{team}/configmaps/settings"),
                     object: &format!(
                         r#""resource":"configmaps","namespace":"team-{team}","name":"settings","apiVersion":"v1""#
@@ -371,27 +373,55 @@ fn line(call: &Call<'_>) -> String {
     let mut text = String::with_capacity(1600);
     let _ = write!(
         text,
-        r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"{}","auditID":"{}","stage":"{}","requestURI":"{}","verb":"{}","user":{{"username":"{}","uid":"6ac3f2a0-4cbb-4bd6-a9f4-0b3a0de4a8d1","groups":["system:authenticated"],"extra":{{{}}}}},{}"sourceIPs":[{}],"userAgent":"{}","#,
-        call.level, call.id, call.stage, call.uri, call.verb, call.user, call.extra, call.more, call.ips, call.agent
+        r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"{}","auditID":"{}","stage":"{}","requestURI":"{}","verb":"{}","user":{{"username":"{}","uid":"6ac3f2a0-4cbb-4bd6-a9f4-0b3a0de4a8d1","groups":[{}"system:authenticated"],"extra":{{{}}}}},{}"sourceIPs":[{}],"userAgent":"{}","#,
+        call.level,
+        call.id,
+        call.stage,
+        call.uri.replace('&', "\\u0026"),
+        call.verb,
+        call.user,
+        groups(call.user),
+        call.extra,
+        call.more,
+        call.ips,
+        call.agent
     );
     if !call.object.is_empty() {
         let _ = write!(text, r#""objectRef":{{{}}},"#, call.object);
     }
     let _ = write!(
         text,
-        r#""responseStatus":{{"metadata":{{}},"code":{}}},{}"requestReceivedTimestamp":"{}","stageTimestamp":"{}","annotations":{{"authorization.k8s.io/decision":"{}","authorization.k8s.io/reason":"RBAC: allowed by ClusterRoleBinding \"system:basic-user\" of ClusterRole \"system:basic-user\" to Group \"system:authenticated\""}}}}"#,
+        r#""responseStatus":{{"metadata":{{}},"code":{}}},{}"requestReceivedTimestamp":"{}","stageTimestamp":"{}","annotations":{{"authorization.k8s.io/decision":"{}","authorization.k8s.io/reason":"{}"}}}}"#,
         call.code,
         call.bodies,
         time(call.received),
         time(call.staged),
-        call.decision
+        call.decision,
+        // The node authorizer gives none.
+        if call.user.starts_with("system:node:") { "" } else { REASON }
     );
     text
 }
 
-fn pod_extra(pod: &str, node: &str, uid: &str) -> String {
+const REASON: &str = r#"RBAC: allowed by ClusterRoleBinding \"system:basic-user\" of ClusterRole \"system:basic-user\" to Group \"system:authenticated\""#;
+
+/// Those that the authenticators give beside `system:authenticated`.
+fn groups(user: &str) -> String {
+    match (
+        user.starts_with("system:node:"),
+        user.strip_prefix("system:serviceaccount:").and_then(|r| r.split_once(':')),
+    ) {
+        (true, _) => r#""system:nodes","#.into(),
+        (_, Some((namespace, _))) => {
+            format!(r#""system:serviceaccounts","system:serviceaccounts:{namespace}","#)
+        }
+        _ => String::new(),
+    }
+}
+
+fn pod_extra(name: &str, node: &str, pod: u64, hour: i64) -> String {
     format!(
-        r#""authentication.kubernetes.io/credential-id":["JTI={uid}"],"authentication.kubernetes.io/node-name":["{node}"],"authentication.kubernetes.io/node-uid":["f1e2d3c4-0000-4000-8000-0000000000aa"],"authentication.kubernetes.io/pod-name":["{pod}"],"authentication.kubernetes.io/pod-uid":["0a1b2c3d-0000-4000-8000-0000000000bb"]"#
+        r#""authentication.kubernetes.io/credential-id":["JTI=a1b2c3d4-{pod:04x}-4000-8000-{hour:012x}"],"authentication.kubernetes.io/node-name":["{node}"],"authentication.kubernetes.io/node-uid":["f1e2d3c4-0000-4000-8000-0000000000aa"],"authentication.kubernetes.io/pod-name":["{name}"],"authentication.kubernetes.io/pod-uid":["0a1b2c3d-{pod:04x}-4000-8000-0000000000bb"]"#
     )
 }
 
@@ -407,7 +437,7 @@ fn node_status(name: &str, random: &mut Random) -> String {
         );
     }
     let _ = write!(text, r#"],"images":["#);
-    for at in 0..random.below(5) + 3 {
+    for at in 0..random.below(4) + 1 {
         let comma = if at > 0 { "," } else { "" };
         let _ = write!(
             text,

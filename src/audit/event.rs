@@ -149,6 +149,23 @@ impl User<'_> {
     pub fn in_group(&self, group: &str) -> bool {
         self.groups.iter().any(|g| g == group)
     }
+
+    /// `JTI=…` of a token, `X509SHA256=…` of a certificate.
+    pub fn credential_id(&self) -> Option<&str> {
+        self.extra("authentication.kubernetes.io/credential-id")
+    }
+
+    /// Name and UID of the pod that the token is bound to.
+    pub fn pod(&self) -> Option<(&str, &str)> {
+        let name = self.extra("authentication.kubernetes.io/pod-name")?;
+        Some((name, self.extra("authentication.kubernetes.io/pod-uid").unwrap_or_default()))
+    }
+
+    /// Name and UID of the node that the token is bound to, by itself or by its pod.
+    pub fn node(&self) -> Option<(&str, &str)> {
+        let name = self.extra("authentication.kubernetes.io/node-name")?;
+        Some((name, self.extra("authentication.kubernetes.io/node-uid").unwrap_or_default()))
+    }
 }
 
 /// What was asked for. Empty text: not said; a list has no name, a cluster-wide one no namespace.
@@ -232,18 +249,33 @@ pub struct Event<'a> {
     pub provider: Provider,
 }
 
+/// See [`Event::allowed`].
+pub(super) fn allowed(decision: Option<&str>, code: Option<u16>) -> Option<bool> {
+    match (decision, code) {
+        (Some("forbid"), _) => Some(false),
+        (Some("allow"), _) => Some(true),
+        (_, Some(code)) => Some(!matches!(code, 401 | 403)),
+        _ => None,
+    }
+}
+
+/// See [`Event::trusted_ip`].
+pub(super) fn trusted<'a>(source_ips: &'a [Cow<'_, str>], trusted_proxies: &[IpNet]) -> Option<&'a str> {
+    let proxy = |text: &str| match text.parse::<IpAddr>() {
+        Ok(ip) => trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical())),
+        Err(_) => false,
+    };
+    let mut ips = source_ips.iter().rev();
+    ips.find(|ip| !proxy(ip)).or(source_ips.first()).map(AsRef::as_ref)
+}
+
 impl Event<'_> {
     /// The caller's address: the last one that is not a trusted proxy. All before it can be set by the client.
     ///
     /// If all are trusted proxies, the first of them. What is no address ends the search: a proxy that passes that on
     /// proves nothing of what stands before it.
     pub fn trusted_ip(&self, trusted_proxies: &[IpNet]) -> Option<&str> {
-        let proxy = |text: &str| match text.parse::<IpAddr>() {
-            Ok(ip) => trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical())),
-            Err(_) => false,
-        };
-        let mut ips = self.source_ips.iter().rev();
-        ips.find(|ip| !proxy(ip)).or(self.source_ips.first()).map(AsRef::as_ref)
+        trusted(&self.source_ips, trusted_proxies)
     }
 
     /// As whom the API server acted: the impersonated user, else the user.
@@ -260,12 +292,7 @@ impl Event<'_> {
     /// it let through may still fail (404, 409, an admission's 403): see [`Event::succeeded`]. Without that word, 401 and
     /// 403 are denials.
     pub fn allowed(&self) -> Option<bool> {
-        match (self.annotation("authorization.k8s.io/decision"), self.code) {
-            (Some("forbid"), _) => Some(false),
-            (Some("allow"), _) => Some(true),
-            (_, Some(code)) => Some(!matches!(code, 401 | 403)),
-            _ => None,
-        }
+        allowed(self.annotation("authorization.k8s.io/decision"), self.code)
     }
 
     /// Whether it was let through and also done: no error code. 101 (exec and its like) is a success.
@@ -284,7 +311,7 @@ impl Event<'_> {
 
     /// `JTI=…` of a token, `X509SHA256=…` of a certificate.
     pub fn credential_id(&self) -> Option<&str> {
-        self.user.extra("authentication.kubernetes.io/credential-id")
+        self.user.credential_id()
     }
 
     /// The credential that this request had issued (`serviceaccounts/token`).
@@ -294,14 +321,12 @@ impl Event<'_> {
 
     /// Name and UID of the pod that the caller's token is bound to.
     pub fn pod(&self) -> Option<(&str, &str)> {
-        let name = self.user.extra("authentication.kubernetes.io/pod-name")?;
-        Some((name, self.user.extra("authentication.kubernetes.io/pod-uid").unwrap_or_default()))
+        self.user.pod()
     }
 
     /// Name and UID of the node that the caller's token is bound to, by itself or by its pod.
     pub fn node(&self) -> Option<(&str, &str)> {
-        let name = self.user.extra("authentication.kubernetes.io/node-name")?;
-        Some((name, self.user.extra("authentication.kubernetes.io/node-uid").unwrap_or_default()))
+        self.user.node()
     }
 
     /// The object's resource is this, of this group.

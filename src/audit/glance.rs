@@ -14,6 +14,8 @@ use super::instant;
 /// Microseconds since 1970.
 pub(super) type Micros = i64;
 
+const RECEIVED: &[u8] = br#""requestReceivedTimestamp":""#;
+
 /// What was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Glance<'a> {
@@ -27,6 +29,21 @@ pub(super) struct Glance<'a> {
     pub staged: Micros,
     /// Its bodies were cut off for their size.
     pub truncated: bool,
+    pub audit_id: &'a [u8],
+    pub places: Places,
+}
+
+/// Where parts of a line begin, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Places {
+    /// What follows the verb.
+    pub caller: usize,
+    /// The key `objectRef`.
+    pub object: Option<usize>,
+    /// The key `requestReceivedTimestamp`.
+    pub times: usize,
+    /// What follows the last of the times.
+    pub tail: usize,
 }
 
 /// Reads lines; keeps what it need not make again.
@@ -35,6 +52,7 @@ pub(super) struct Glancer {
     object: Finder<'static>,
     staged: Finder<'static>,
     head: Finder<'static>,
+    truncated: Finder<'static>,
     minute: ([u8; 17], Micros),
 }
 
@@ -43,7 +61,9 @@ impl Default for Glancer {
         Glancer {
             object: Finder::new(r#""objectRef":{"resource":""#),
             staged: Finder::new(r#""stageTimestamp":""#),
-            head: Finder::new(HEAD),
+            // As much of a line's head as is found quickly.
+            head: Finder::new(r#""apiVersion":"audit.k8s.io/v1","#),
+            truncated: Finder::new(r#""audit.k8s.io/truncated":"true""#),
             minute: ([0; 17], 0),
         }
     }
@@ -54,7 +74,7 @@ impl Glancer {
     pub fn glance<'a>(&mut self, line: &'a [u8]) -> Option<Glance<'a>> {
         let rest = line.strip_prefix(HEAD.as_bytes())?.strip_prefix(br#""level":""#)?;
         let (level, rest) = plain(rest)?;
-        let (_, rest) = plain(rest.strip_prefix(br#","auditID":""#)?)?;
+        let (audit_id, rest) = plain(rest.strip_prefix(br#","auditID":""#)?)?;
         let (stage, rest) = plain(rest.strip_prefix(br#","stage":""#)?)?;
         let (uri, rest) = string(rest.strip_prefix(br#","requestURI":""#)?)?;
         let (verb, rest) = plain(rest.strip_prefix(br#","verb":""#)?)?;
@@ -72,23 +92,24 @@ impl Glancer {
             _ => return None,
         };
         // A line that was cut, with another right behind it.
-        if self.head.find(&line[1..]).is_some() {
+        if self.head.find(&line[HEAD.len()..]).is_some() {
             return None;
         }
-        let resource = match self.object.find(rest) {
-            Some(at) => plain(&rest[at + self.object.needle().len()..])?.0,
-            None => b"",
+        let caller = line.len() - rest.len();
+        let (object, resource) = match self.object.find(rest) {
+            Some(at) => (Some(caller + at), plain(&rest[at + self.object.needle().len()..])?.0),
+            None => (None, &b""[..]),
         };
         let at = self.last_staged(line)?;
         // "requestReceivedTimestamp":"…Z", stands right before it.
         let before = line.get(..at)?.strip_suffix(b"\",")?;
-        let key = memmem::rfind(&before[before.len().saturating_sub(64)..], br#""requestReceivedTimestamp":""#)?;
-        let received = &before[before.len().saturating_sub(64) + key + 28..];
+        let times = self.received(before)?;
+        let received = &before[times + RECEIVED.len()..];
         let (staged, tail) = plain(&line[at + self.staged.needle().len()..])?;
         let truncated = match tail {
             b"}" => false,
             [b',', b'"', b'a', .., b'}', b'}'] if tail.starts_with(br#","annotations":{"#) => {
-                memmem::find(tail, br#""audit.k8s.io/truncated":"true""#).is_some()
+                self.truncated.find(tail).is_some()
             }
             _ => return None,
         };
@@ -101,7 +122,19 @@ impl Glancer {
             received: self.micros(received)?,
             staged: self.micros(staged)?,
             truncated,
+            audit_id,
+            places: Places { caller, object, times, tail: line.len() - tail.len() },
         })
+    }
+
+    /// Where the key stands that comes last before the other's; most times have 27 letters.
+    fn received(&self, before: &[u8]) -> Option<usize> {
+        let usual = before.len().checked_sub(RECEIVED.len() + 27);
+        if let Some(at) = usual.filter(|at| before[*at..].starts_with(RECEIVED)) {
+            return Some(at);
+        }
+        let near = before.len().saturating_sub(64);
+        Some(near + memmem::rfind(&before[near..], RECEIVED)?)
     }
 
     /// The last occurrence: one in a body comes before it. Annotations, which follow it, are short.
@@ -141,13 +174,13 @@ impl Glancer {
 }
 
 /// Up to the quote; None if the text holds an escape.
-fn plain(text: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn plain(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr2(b'"', b'\\', text)?;
     (text[end] == b'"').then(|| (&text[..end], &text[end + 1..]))
 }
 
 /// Up to the quote that ends the string, escapes and all.
-fn string(text: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn string(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut from = 0;
     loop {
         let end = from + memchr2(b'"', b'\\', text.get(from..)?)?;

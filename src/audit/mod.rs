@@ -6,6 +6,7 @@
 //!      --needles, format--> Event --query--> Request, once --Originals, Row--> answer
 //!                                 --Watch--> detect: facts, sessions, findings, what answers them
 //!                                        --> graph: who reached what through whom
+//!      --Brief--Watch--> detect: sessions     (where nobody asks for more)
 //! ```
 //!
 //! # Words
@@ -20,6 +21,7 @@
 //! - What can't be read is counted and named: a damaged line may be a call of the identity.
 
 mod answer;
+mod brief;
 mod coverage;
 pub mod detect;
 pub mod event;
@@ -28,6 +30,7 @@ mod glance;
 pub mod graph;
 mod instant;
 mod query;
+mod quick;
 mod row;
 mod scan;
 mod shape;
@@ -37,6 +40,7 @@ mod tally;
 pub mod uri;
 
 pub use answer::{Answer, BLIND_TO, describe};
+pub use brief::Brief;
 pub use coverage::{Coverage, Gap};
 pub use event::Event;
 pub use format::kubernetes::event as parse_event;
@@ -48,5 +52,8 @@ pub use source::{LogFile, NotRead, Packing, bucket, find, original};
 pub use summary::{Summary, slice_line};
 pub use tally::{Damage, FileTally, Resource};
 
+#[cfg(test)]
+#[path = "../../benches/audit/log.rs"]
+mod log;
 #[cfg(test)]
 mod scan_tests;

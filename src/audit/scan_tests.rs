@@ -8,10 +8,7 @@ use super::scan::{Scan, Task, Window, scan};
 use super::{Answer, Event, Query, Wanted, find};
 use crate::clock::parse;
 
-#[path = "../../benches/audit/log.rs"]
-mod log;
-
-use log::{ACCOUNT, ADDRESS, Log, Random, SECRET, TOKEN, Truth};
+use super::log::{ACCOUNT, ADDRESS, Log, Random, SECRET, TOKEN, Truth};
 
 const SA: &str = "system:serviceaccount:payments:checkout";
 
@@ -250,7 +247,7 @@ fn pack(path: &Path, packing: &str, bytes: &[u8]) {
             let mut file = file;
             let (a, b) = bytes.split_at(bytes.len() / 3);
             for part in [a, b] {
-                let packed = ruzstd::encoding::compress_to_vec(part, ruzstd::encoding::CompressionLevel::Fastest);
+                let packed = zstd::encode_all(part, 1).unwrap();
                 // A skippable frame between them.
                 file.write_all(&packed).unwrap();
                 file.write_all(&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]).unwrap();
@@ -434,6 +431,23 @@ fn a_gzip_that_was_cut_gives_what_it_has_and_says_so() {
         let scan = look(&[path], &account(), EVERYTHING, 2, None);
         assert!(scan.files[0].broke.is_some(), "{packing}");
         assert!(scan.events() > 100 && scan.events() < 2000, "{packing}: {}", scan.events());
+    }
+}
+
+#[test]
+fn a_zstd_frame_that_asks_for_much_memory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = event("a", "ResponseComplete", "03:01:00", "03:01:00", SA, "") + "\n";
+    for (exponent, taken) in [(0, true), (17, true), (18, false), (31, false)] {
+        // RFC 8878, 3.1.1: magic, no options, a window of 1 KiB shifted by the exponent, one raw block that is the last.
+        let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, exponent << 3];
+        frame.extend(&(u32::try_from(line.len()).unwrap() << 3 | 1).to_le_bytes()[..3]);
+        frame.extend(line.as_bytes());
+        let path = dir.path().join("a.zst");
+        std::fs::write(&path, &frame).unwrap();
+        let scan = look(&[path], &account(), EVERYTHING, 2, None);
+        let facts = &scan.files[0];
+        assert_eq!((facts.broke.is_none(), scan.events() == 1), (taken, taken), "{exponent}: {:?}", facts.broke);
     }
 }
 

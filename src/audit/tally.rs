@@ -1,6 +1,7 @@
 //! What is counted of every line, whoever asked: what the files can speak for.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 use time::OffsetDateTime;
 
@@ -8,6 +9,7 @@ use super::coverage::Coverage;
 use super::event::{Event, Level, Provider};
 use super::glance::{Glance, Micros};
 use super::instant;
+use super::quick::Quick;
 
 /// Resources that are told apart; the rest is counted together.
 const MAX_RESOURCES: usize = 500;
@@ -94,13 +96,16 @@ pub struct Damage {
     pub what: String,
 }
 
+/// By name. Not more than five hundred: whoever makes their hashes fall together gains little.
+pub(super) type Resources = HashMap<Box<[u8]>, Resource, BuildHasherDefault<Quick>>;
+
 /// The counts of one worker, and in the end of all.
 #[derive(Debug, Clone)]
 pub(super) struct Tally {
     pub files: Vec<FileTally>,
     /// By API server.
     pub series: Vec<Coverage>,
-    pub resources: HashMap<Box<[u8]>, Resource>,
+    pub resources: Resources,
     pub other_resources: Resource,
     pub truncated: u64,
     pub damage: Vec<Damage>,
@@ -113,7 +118,7 @@ impl Tally {
         Tally {
             files: vec![FileTally::default(); files],
             series: vec![empty.clone(); series],
-            resources: HashMap::new(),
+            resources: Resources::default(),
             other_resources: Resource::default(),
             truncated: 0,
             damage: Vec::new(),

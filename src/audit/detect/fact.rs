@@ -295,10 +295,18 @@ pub fn outcome(event: &Event) -> Outcome {
             Some(403) => Outcome::Denied,
             _ => Outcome::Failed,
         },
+        (allowed, code) => plain_outcome(allowed, code, event.stage),
+    }
+}
+
+/// The same of a request that was no `dryRun`.
+pub(super) fn plain_outcome(allowed: Option<bool>, code: Option<u16>, stage: Stage) -> Outcome {
+    match (allowed, code) {
+        (Some(false), _) | (_, Some(401)) => Outcome::Denied,
         (_, Some(code)) if code >= 400 => Outcome::Failed,
         (_, Some(_)) => Outcome::Done,
         // Let through, and the line tells no more: a stream that has begun, or a panic.
-        (Some(true), None) if event.stage == Stage::ResponseStarted => Outcome::Done,
+        (Some(true), None) if stage == Stage::ResponseStarted => Outcome::Done,
         _ => Outcome::Unknown,
     }
 }

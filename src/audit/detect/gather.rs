@@ -3,129 +3,32 @@
 //! A session is one credential (a token's JTI, a certificate's fingerprint); without its id, one identity from one
 //! address, its agents told apart within.
 
-use std::collections::HashMap;
 use std::collections::btree_map::{BTreeMap, Entry};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::BuildHasherDefault;
 
-use time::OffsetDateTime;
-
-use super::fact::{Outcome, cut, outcome};
-use super::look::{Actor, Look, Verbs};
-use crate::audit::event::{Origin, Stage};
+use super::caller::Caller;
+use super::fact::{Outcome, cut};
+use super::look::{Actor, Verbs};
+use super::span::{Mark, Span, Spans};
+use crate::audit::event::Stage;
+use crate::audit::quick::Quick;
 
 /// Sessions that are kept; those with a credential's id before the others.
 const MAX_SESSIONS: usize = 20_000;
-/// Addresses, agents and identities told apart within one session.
-const MAX_WITHIN: usize = 48;
 /// Kinds of request told apart: those that a detection knows before the others.
 const MAX_CLASSES: usize = 4_096;
-/// Requests that are remembered one by one, so that a line that is there twice is counted once (24 bytes each).
+/// Requests that are remembered one by one by all threads, so that a line that is there twice is counted once (24 bytes
+/// each).
 const MAX_REMEMBERED: usize = 1_500_000;
 
-/// An event, small enough to be copied for every line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub at: OffsetDateTime,
-    pub origin: Origin,
-    id: [u8; 47],
-    len: u8,
-}
-
-impl Mark {
-    fn new(look: &Look) -> Mark {
-        let text = &look.event.audit_id;
-        let mut len = text.len().min(47);
-        while !text.is_char_boundary(len) {
-            len -= 1;
-        }
-        let mut id = [0; 47];
-        id[..len].copy_from_slice(&text.as_bytes()[..len]);
-        Mark { at: look.event.received, origin: look.event.origin, id, len: u8::try_from(len).unwrap_or(0) }
-    }
-
-    pub fn audit_id(&self) -> &str {
-        std::str::from_utf8(&self.id[..usize::from(self.len)]).unwrap_or_default()
-    }
-
-    fn key(&self) -> (OffsetDateTime, &[u8], Origin) {
-        (self.at, &self.id, self.origin)
-    }
-}
-
-/// The first and the last time.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    pub first: Mark,
-    pub last: Mark,
-}
-
-impl Span {
-    fn add(&mut self, mark: &Mark) {
-        if mark.key() < self.first.key() {
-            self.first = *mark;
-        }
-        // Of two lines of one request the one that lies first is named, whichever of the two ends is meant.
-        let last = |m: &Mark| (m.at, m.id, std::cmp::Reverse(m.origin));
-        if last(mark) > last(&self.last) {
-            self.last = *mark;
-        }
-    }
-
-    fn merge(&mut self, other: &Span) {
-        self.add(&other.first);
-        self.add(&other.last);
-    }
-}
-
-/// Different texts with their spans: at most [`MAX_WITHIN`], those of the smallest hashes.
-#[derive(Debug, Default)]
-pub(super) struct Spans {
-    pub kept: BTreeMap<u64, (Box<str>, Span)>,
-    /// There were more.
-    pub more: bool,
-}
-
-impl Spans {
-    fn add(&mut self, hasher: &RandomState, text: &str, mark: &Mark) {
-        let key = hasher.hash_one(text);
-        if let Some((_, span)) = self.kept.get_mut(&key) {
-            span.add(mark);
-        } else if self.kept.len() < MAX_WITHIN || self.kept.last_key_value().is_some_and(|(last, _)| key < *last) {
-            self.insert(key, cut(text).into(), Span { first: *mark, last: *mark });
-        } else {
-            self.more = true;
-        }
-    }
-
-    fn insert(&mut self, key: u64, text: Box<str>, span: Span) {
-        self.kept.insert(key, (text, span));
-        if self.kept.len() > MAX_WITHIN {
-            self.kept.pop_last();
-            self.more = true;
-        }
-    }
-
-    fn merge(&mut self, other: Spans) {
-        self.more |= other.more;
-        for (key, (text, span)) in other.kept {
-            match self.kept.get_mut(&key) {
-                Some((_, mine)) => mine.merge(&span),
-                None => self.insert(key, text, span),
-            }
-        }
-    }
-
-    /// In the order in which they were first seen.
-    pub fn in_order(&self) -> Vec<(&str, &Span)> {
-        let mut all: Vec<(&str, &Span)> = self.kept.values().map(|(text, span)| (text.as_ref(), span)).collect();
-        all.sort_by(|a, b| (a.1.first.at, a.0).cmp(&(b.1.first.at, b.0)));
-        all
-    }
-}
+/// Keys that are hashes already.
+type ByHash<K, V> = HashMap<K, V, BuildHasherDefault<Quick>>;
 
 /// A session as it grows.
 #[derive(Debug)]
 pub(super) struct Growing {
+    key: u64,
     pub credential: Option<Box<str>>,
     pub user: Box<str>,
     pub actor: Actor,
@@ -136,8 +39,93 @@ pub(super) struct Growing {
     pub addresses: Spans,
     pub agents: Spans,
     pub acted_as: Spans,
-    /// By class; only filled when counted.
-    pub calls: HashMap<u32, Calls>,
+    /// By class, in their order; only filled when counted.
+    pub calls: Vec<(u32, Calls)>,
+}
+
+impl Growing {
+    fn new(caller: &Caller, mark: &Mark) -> Growing {
+        Growing {
+            key: caller.session,
+            credential: caller.credential.clone(),
+            user: caller.user.clone(),
+            actor: caller.actor,
+            pod: caller.pod.clone(),
+            node: caller.node.clone(),
+            span: Span::new(mark),
+            addresses: Spans::default(),
+            agents: Spans::default(),
+            acted_as: Spans::default(),
+            calls: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, caller: &Caller, mark: &Mark) {
+        self.span.add(mark);
+        self.addresses.add(caller.address.0, &caller.address.1, mark);
+        self.agents.add(caller.agent.0, &caller.agent.1, mark);
+        if let Some((key, other)) = &caller.acted_as {
+            self.acted_as.add(*key, other, mark);
+        }
+    }
+
+    fn count(&mut self, class: u32, calls: Calls) {
+        match self.calls.binary_search_by_key(&class, |(class, _)| *class) {
+            Ok(at) => self.calls[at].1.plus(calls),
+            Err(at) => self.calls.insert(at, (class, calls)),
+        }
+    }
+
+    fn merge(&mut self, other: Growing) {
+        self.span.merge(&other.span);
+        self.addresses.merge(other.addresses);
+        self.agents.merge(other.agents);
+        self.acted_as.merge(other.acted_as);
+        for (class, calls) in other.calls {
+            self.count(class, calls);
+        }
+    }
+}
+
+/// The sessions of the smallest keys, at most [`MAX_SESSIONS`].
+#[derive(Debug, Default)]
+struct Sessions {
+    kept: Vec<Growing>,
+    places: ByHash<u64, u32>,
+    /// Those that would go first.
+    largest: BinaryHeap<(u64, u32)>,
+    /// More than are kept.
+    more: bool,
+}
+
+impl Sessions {
+    /// Its place, if it is kept. `seen`: where it was last.
+    fn find(&self, key: u64, seen: usize) -> Option<usize> {
+        if self.kept.get(seen).is_some_and(|s| s.key == key) {
+            return Some(seen);
+        }
+        self.places.get(&key).map(|at| *at as usize)
+    }
+
+    /// The place for one that is not there; None if there are enough of smaller keys.
+    fn put(&mut self, session: Growing) -> Option<usize> {
+        let key = session.key;
+        let at = if self.kept.len() < MAX_SESSIONS {
+            self.kept.push(session);
+            self.kept.len() - 1
+        } else {
+            self.more = true;
+            let (largest, at) = self.largest.peek().copied().filter(|(largest, _)| key < *largest)?;
+            self.largest.pop();
+            self.places.remove(&largest);
+            self.kept[at as usize] = session;
+            at as usize
+        };
+        let place = u32::try_from(at).unwrap_or(u32::MAX);
+        self.places.insert(key, place);
+        self.largest.push((key, place));
+        Some(at)
+    }
 }
 
 /// Requests by what became of them.
@@ -154,13 +142,15 @@ pub struct Calls {
 }
 
 impl Calls {
-    fn add(&mut self, outcome: Outcome) {
+    fn one(outcome: Outcome) -> Calls {
+        let mut calls = Calls::default();
         match outcome {
-            Outcome::Done => self.done += 1,
-            Outcome::Failed => self.failed += 1,
-            Outcome::Denied => self.denied += 1,
-            Outcome::Unknown => self.unknown += 1,
+            Outcome::Done => calls.done = 1,
+            Outcome::Failed => calls.failed = 1,
+            Outcome::Denied => calls.denied = 1,
+            Outcome::Unknown => calls.unknown = 1,
         }
+        calls
     }
 
     /// Both together.
@@ -192,130 +182,117 @@ pub(super) struct Class {
     pub truncated: u64,
 }
 
+/// What is counted of one line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counted {
+    pub request: u64,
+    pub class: u32,
+    pub outcome: Outcome,
+    pub stage: Stage,
+    pub body: bool,
+    pub truncated: bool,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Remembered {
-    request: u64,
     session: u64,
-    class: u32,
-    outcome: Outcome,
-    stage: Stage,
-    body: bool,
-    truncated: bool,
+    line: Counted,
 }
 
 /// What all events of a thread left.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Everything {
-    pub sessions: BTreeMap<u64, Growing>,
+    sessions: Sessions,
     pub classes: BTreeMap<u32, Class>,
     remembered: Vec<Remembered>,
+    /// How many this thread may remember.
+    room: usize,
     pub lines: u64,
     pub with_credential: u64,
     pub with_outcome: u64,
-    /// More sessions than are kept.
-    pub more_sessions: bool,
     /// More requests than are remembered: a line that is there twice may be counted twice.
     pub inexact: bool,
 }
 
 impl Everything {
-    /// Takes one line. `known`: a detection asks for its resource.
-    pub fn add(&mut self, hasher: &RandomState, look: &Look, request: u64, known: bool) {
-        let event = look.event;
-        let outcome = outcome(event);
-        self.lines += 1;
-        self.with_outcome += u64::from(outcome != Outcome::Unknown);
-        let credential = event.credential_id();
-        self.with_credential += u64::from(credential.is_some() || event.pod().is_some());
-        let class = self.class(hasher, look, known);
-        let mark = Mark::new(look);
-        let address = look.address.unwrap_or("unknown");
-        let key = match credential {
-            Some(id) => hasher.hash_one((id, &event.user.username)) >> 1,
-            None => {
-                let pod = event.pod().map_or("", |(_, uid)| uid);
-                hasher.hash_one((&event.user.username, pod, address)) >> 1 | 1 << 63
-            }
-        };
-        if let Entry::Vacant(room) = self.sessions.entry(key) {
-            room.insert(Growing {
-                credential: credential.map(|c| cut(c).into()),
-                user: cut(&event.user.username).into(),
-                actor: look.actor,
-                pod: event.pod().map(|(name, uid)| (cut(name).into(), cut(uid).into())),
-                node: event.node().map(|(name, _)| cut(name).into()),
-                span: Span { first: mark, last: mark },
-                addresses: Spans::default(),
-                agents: Spans::default(),
-                acted_as: Spans::default(),
-                calls: HashMap::new(),
-            });
-            if self.sessions.len() > MAX_SESSIONS {
-                self.sessions.pop_last();
-                self.more_sessions = true;
-            }
-        }
-        if let Some(session) = self.sessions.get_mut(&key) {
-            session.span.add(&mark);
-            session.addresses.add(hasher, address, &mark);
-            session.agents.add(hasher, &event.user_agent, &mark);
-            if let Some(other) = &event.impersonated {
-                session.acted_as.add(hasher, &other.username, &mark);
-            }
-        }
-        self.remembered.push(Remembered {
-            request,
-            session: key,
-            class,
-            outcome,
-            stage: event.stage,
-            body: event.request_object.is_some(),
-            truncated: event.truncated(),
-        });
-        if self.remembered.len() >= MAX_REMEMBERED {
-            self.settle(false);
+    /// Nothing yet, for one of so many threads.
+    pub fn new(threads: usize) -> Everything {
+        Everything {
+            sessions: Sessions::default(),
+            classes: BTreeMap::new(),
+            remembered: Vec::new(),
+            room: MAX_REMEMBERED / threads.clamp(1, 32),
+            lines: 0,
+            with_credential: 0,
+            with_outcome: 0,
+            inexact: false,
         }
     }
 
-    fn class(&mut self, hasher: &RandomState, look: &Look, known: bool) -> u32 {
-        let event = look.event;
-        let (group, resource, sub) = (look.group(), look.resource(), look.sub());
-        let hash = hasher.hash_one((&event.verb, group, resource, sub));
-        let key = (hash & 0x7fff_ffff) as u32 | u32::from(!known) << 31;
+    /// Takes one line.
+    pub fn add(&mut self, caller: &mut Caller, mark: &Mark, line: Counted) {
+        self.lines += 1;
+        self.with_outcome += u64::from(line.outcome != Outcome::Unknown);
+        self.with_credential += u64::from(caller.named());
+        let found = self.sessions.find(caller.session, caller.slot);
+        if let Some(at) = found.or_else(|| self.sessions.put(Growing::new(caller, mark))) {
+            caller.slot = at;
+            self.sessions.kept[at].add(caller, mark);
+        }
+        self.remembered.push(Remembered { session: caller.session, line });
+        if self.remembered.len() >= self.room {
+            self.settle(self.room);
+        }
+    }
+
+    /// A kind of request is there.
+    pub fn class(&mut self, key: u32, verb: &str, resource: &str, kind: impl FnOnce() -> String) {
         if let Entry::Vacant(room) = self.classes.entry(key) {
             room.insert(Class {
-                verb: cut(&event.verb).into(),
+                verb: cut(verb).into(),
                 resource: cut(resource).into(),
-                kind: event.object.as_ref().map_or("(paths)".into(), |o| cut(&o.kind()).into()),
+                kind: cut(&kind()).into(),
                 ..Class::default()
             });
             if self.classes.len() > MAX_CLASSES {
                 self.classes.pop_last();
             }
         }
-        key
     }
 
-    /// Leaves one of each request; at the end, or if that makes too little room, counts them and forgets them.
-    fn settle(&mut self, end: bool) {
-        self.remembered.sort_unstable_by(|a, b| {
-            (a.request, b.stage, b.outcome, b.body, a.class).cmp(&(b.request, a.stage, a.outcome, a.body, b.class))
+    /// Leaves one of each request, the most telling.
+    fn dedup(&mut self) {
+        // Of what several threads have sorted, this makes one.
+        self.remembered.sort_by(|Remembered { session: s, line: a }, Remembered { session: t, line: b }| {
+            (a.request, b.stage, b.outcome, b.body, a.class, s)
+                .cmp(&(b.request, a.stage, a.outcome, a.body, b.class, t))
         });
-        self.remembered.dedup_by_key(|r| r.request);
-        if !end && self.remembered.len() < MAX_REMEMBERED / 4 * 3 {
+        self.remembered.dedup_by_key(|r| r.line.request);
+    }
+
+    /// Leaves one of each request. If they still take three quarters of the room, or there is none because this is the
+    /// end, counts them and forgets them.
+    fn settle(&mut self, room: usize) {
+        self.dedup();
+        if self.remembered.len() < room / 4 * 3 {
             return;
         }
-        self.inexact |= !end;
-        for r in self.remembered.drain(..) {
-            if let Some(class) = self.classes.get_mut(&r.class) {
-                let done = r.outcome == Outcome::Done;
-                class.lines += u64::from(r.stage != Stage::RequestReceived);
-                class.done += u64::from(done);
-                class.with_body += u64::from(done && r.body);
-                class.truncated += u64::from(r.truncated);
+        self.inexact |= room > 0;
+        let mut classes: ByHash<u32, Class> = ByHash::default();
+        for Remembered { session, line: r } in self.remembered.drain(..) {
+            let class = classes.entry(r.class).or_default();
+            let done = r.outcome == Outcome::Done;
+            class.lines += u64::from(r.stage != Stage::RequestReceived);
+            class.done += u64::from(done);
+            class.with_body += u64::from(done && r.body);
+            class.truncated += u64::from(r.truncated);
+            if let Some(at) = self.sessions.find(session, usize::MAX) {
+                self.sessions.kept[at].count(r.class, Calls::one(r.outcome));
             }
-            if let Some(session) = self.sessions.get_mut(&r.session) {
-                session.calls.entry(r.class).or_default().add(r.outcome);
+        }
+        for (key, counted) in classes {
+            if let Some(class) = self.classes.get_mut(&key) {
+                class.plus(&counted);
             }
         }
     }
@@ -325,47 +302,56 @@ impl Everything {
         self.lines += other.lines;
         self.with_credential += other.with_credential;
         self.with_outcome += other.with_outcome;
-        self.more_sessions |= other.more_sessions;
+        self.sessions.more |= other.sessions.more;
         self.inexact |= other.inexact;
         for (key, class) in other.classes {
             match self.classes.entry(key) {
                 Entry::Vacant(room) => {
                     room.insert(class);
                 }
-                Entry::Occupied(mut mine) => {
-                    let mine = mine.get_mut();
-                    mine.lines += class.lines;
-                    mine.done += class.done;
-                    mine.with_body += class.with_body;
-                    mine.truncated += class.truncated;
-                }
+                Entry::Occupied(mut mine) => mine.get_mut().plus(&class),
             }
         }
         while self.classes.len() > MAX_CLASSES {
             self.classes.pop_last();
         }
-        for (key, session) in other.sessions {
-            match self.sessions.entry(key) {
-                Entry::Vacant(room) => {
-                    room.insert(session);
+        for session in other.sessions.kept {
+            match self.sessions.find(session.key, usize::MAX) {
+                Some(at) => self.sessions.kept[at].merge(session),
+                None => {
+                    self.sessions.put(session);
                 }
-                Entry::Occupied(mut mine) => mine.get_mut().merge(session),
             }
         }
-        while self.sessions.len() > MAX_SESSIONS {
-            self.sessions.pop_last();
-            self.more_sessions = true;
+        if self.remembered.is_empty() {
+            self.remembered = other.remembered;
+        } else {
+            self.remembered.extend(other.remembered);
         }
-        self.remembered.extend(other.remembered);
         if self.remembered.len() >= MAX_REMEMBERED {
-            self.settle(false);
+            self.settle(MAX_REMEMBERED);
         }
+    }
+
+    /// Puts in order what this thread remembers, so that to merge it takes little.
+    pub fn end(&mut self) {
+        self.dedup();
     }
 
     /// Counts what is still remembered.
     pub fn finish(&mut self) {
-        self.settle(true);
+        self.settle(0);
         self.remembered = Vec::new();
+    }
+
+    /// All sessions that are kept, in no order.
+    pub fn sessions(&self) -> impl Iterator<Item = &Growing> {
+        self.sessions.kept.iter()
+    }
+
+    /// Whether there were more sessions than are kept.
+    pub fn more_sessions(&self) -> bool {
+        self.sessions.more
     }
 
     /// Kinds of request whose resource is one of these (`pods/exec` with its subresource, `pods` without) and whose verb
@@ -383,14 +369,11 @@ impl Everything {
     }
 }
 
-impl Growing {
-    fn merge(&mut self, other: Growing) {
-        self.span.merge(&other.span);
-        self.addresses.merge(other.addresses);
-        self.agents.merge(other.agents);
-        self.acted_as.merge(other.acted_as);
-        for (class, calls) in other.calls {
-            self.calls.entry(class).or_default().plus(calls);
-        }
+impl Class {
+    fn plus(&mut self, other: &Class) {
+        self.lines += other.lines;
+        self.done += other.done;
+        self.with_body += other.with_body;
+        self.truncated += other.truncated;
     }
 }

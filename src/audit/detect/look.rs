@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use serde_json::Value;
 
 use super::template;
-use crate::audit::event::{Event, Object};
+use crate::audit::event::{Event, Object, User};
 
 /// A set of verbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,65 @@ impl Actor {
     }
 }
 
+/// A set of those who ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Actors(u8);
+
+impl Actors {
+    /// Nobody who authenticated.
+    pub const ANONYMOUS: Actors = Actors(1);
+    /// See [`Actor::ControlPlane`].
+    pub const CONTROL_PLANE: Actors = Actors(1 << 1);
+    /// A kubelet, about anything but the Node of its own name.
+    pub const NODE: Actors = Actors(1 << 2);
+    /// A kubelet that reads or changes the Node of its own name, which it does several times a minute.
+    pub const NODE_ITSELF: Actors = Actors(1 << 3);
+    /// Service accounts of kube-system, other than the controller manager's.
+    pub const SYSTEM_ACCOUNT: Actors = Actors(1 << 4);
+    /// Other service accounts.
+    pub const SERVICE_ACCOUNT: Actors = Actors(1 << 5);
+    /// Everybody else.
+    pub const PERSON: Actors = Actors(1 << 6);
+    /// Service accounts of any kind.
+    pub const ACCOUNTS: Actors = Actors::SYSTEM_ACCOUNT.or(Actors::SERVICE_ACCOUNT);
+    /// All that are no part of Kubernetes itself.
+    pub const OTHERS: Actors = Actors::ACCOUNTS.or(Actors::PERSON).or(Actors::ANONYMOUS);
+    /// Everybody.
+    pub const ANY: Actors = Actors(0x7f);
+    /// Nobody.
+    pub const NONE: Actors = Actors(0);
+
+    /// Both.
+    pub const fn or(self, other: Actors) -> Actors {
+        Actors(self.0 | other.0)
+    }
+
+    /// These, but not those.
+    pub const fn without(self, other: Actors) -> Actors {
+        Actors(self.0 & !other.0)
+    }
+
+    /// Whether they share one.
+    pub const fn meets(self, other: Actors) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The set of one who asks. `name` is the object's by its URL.
+    pub(super) fn one(actor: Actor, user: &str, verb: Verbs, resource: &str, name: &str) -> Actors {
+        match actor {
+            Actor::Anonymous => Actors::ANONYMOUS,
+            Actor::ControlPlane => Actors::CONTROL_PLANE,
+            Actor::Node => {
+                let own = resource == "nodes" && user.strip_prefix("system:node:") == Some(name);
+                if own && !verb.meets(Verbs::CREATE) { Actors::NODE_ITSELF } else { Actors::NODE }
+            }
+            Actor::SystemAccount => Actors::SYSTEM_ACCOUNT,
+            Actor::ServiceAccount => Actors::SERVICE_ACCOUNT,
+            Actor::Person => Actors::PERSON,
+        }
+    }
+}
+
 /// The controller manager's own accounts, with `--use-service-account-credentials`.
 ///
 /// <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#controller-roles>
@@ -108,6 +167,8 @@ pub struct Look<'e> {
     pub verb: Verbs,
     /// Who asks.
     pub actor: Actor,
+    /// The same as a set of one, by which detections are chosen.
+    pub by: Actors,
     /// The last address that is not a trusted proxy's.
     pub address: Option<&'e str>,
     body: OnceCell<Value>,
@@ -117,10 +178,14 @@ pub struct Look<'e> {
 impl<'e> Look<'e> {
     /// Works out what all ask.
     pub fn new(event: &'e Event<'e>, address: Option<&'e str>) -> Look<'e> {
+        let (verb, actor) = (Verbs::one(&event.verb), actor(&event.user));
+        let object = event.object.as_ref();
+        let (resource, name) = object.map_or(("", ""), |o| (o.resource.as_ref(), o.name.as_ref()));
         Look {
             event,
-            verb: Verbs::one(&event.verb),
-            actor: actor(event),
+            verb,
+            actor,
+            by: Actors::one(actor, &event.user.username, verb, resource, name),
             address,
             body: OnceCell::new(),
             answer: OnceCell::new(),
@@ -226,8 +291,8 @@ pub fn items<'v>(value: &'v Value, pointer: &str) -> impl Iterator<Item = &'v Va
     value.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn actor(event: &Event) -> Actor {
-    let user = &event.user;
+/// Who that is.
+pub(super) fn actor(user: &User) -> Actor {
     match user.username.as_ref() {
         "system:anonymous" => return Actor::Anonymous,
         "system:apiserver" | "system:kube-controller-manager" | "system:kube-scheduler" => return Actor::ControlPlane,
@@ -238,7 +303,7 @@ fn actor(event: &Event) -> Actor {
     match user.service_account() {
         Some(("kube-system", name)) if name.ends_with("-controller") || CONTROLLERS.contains(&name) => {
             // The controller manager's tokens are bound to no pod. A pod that runs under such a name is somebody's.
-            if event.pod().is_none() { Actor::ControlPlane } else { Actor::SystemAccount }
+            if user.pod().is_none() { Actor::ControlPlane } else { Actor::SystemAccount }
         }
         Some(("kube-system", _)) => Actor::SystemAccount,
         Some(_) => Actor::ServiceAccount,

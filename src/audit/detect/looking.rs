@@ -7,12 +7,12 @@ use std::collections::HashSet;
 
 use super::{Detectors, Gathered, Report};
 use crate::audit::event::{Event, Origin};
-use crate::audit::{MAX_REQUESTS, Watch};
+use crate::audit::{Brief, MAX_REQUESTS, Watch};
 
 /// Sessions that are remembered to be asked about.
 const MAX_SESSIONS: usize = 100_000;
 
-/// Which requests are asked about.
+/// Which requests are asked about; of those that the scan's own query finds.
 pub type Ours<'a> = &'a (dyn Fn(&Event<'_>) -> bool + Sync);
 
 /// Shows every event to the detections.
@@ -86,6 +86,14 @@ impl Watch for Looking<'_> {
         }
         self.detectors.map(event, &mut seen.gathered);
     }
+
+    fn glimpse(&self, seen: &mut Looked, brief: &Brief<'_>) -> bool {
+        self.detectors.glimpse(brief, &mut seen.gathered)
+    }
+
+    fn end(&self, seen: &mut Looked) {
+        seen.gathered.end();
+    }
 }
 
 /// Somebody, or nobody.
@@ -99,6 +107,19 @@ impl<W: Watch> Watch for Option<W> {
     fn look(&self, seen: &mut Option<W::Seen>, event: &Event<'_>) {
         if let (Some(watch), Some(seen)) = (self, seen) {
             watch.look(seen, event);
+        }
+    }
+
+    fn glimpse(&self, seen: &mut Option<W::Seen>, brief: &Brief<'_>) -> bool {
+        match (self, seen) {
+            (Some(watch), Some(seen)) => watch.glimpse(seen, brief),
+            _ => true,
+        }
+    }
+
+    fn end(&self, seen: &mut Option<W::Seen>) {
+        if let (Some(watch), Some(seen)) = (self, seen) {
+            watch.end(seen);
         }
     }
 

@@ -9,7 +9,7 @@ use super::look::Actor;
 /// Addresses of kubelets, by node, each once.
 pub(super) fn nodes(everything: &Everything) -> HashMap<String, Vec<String>> {
     let mut nodes: HashMap<String, Vec<String>> = HashMap::new();
-    for session in everything.sessions.values().filter(|s| s.actor == Actor::Node) {
+    for session in everything.sessions().filter(|s| s.actor == Actor::Node) {
         let Some(name) = session.user.strip_prefix("system:node:") else { continue };
         let addresses = nodes.entry(name.to_owned()).or_default();
         for (address, _) in session.addresses.in_order() {

@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 
 use super::fact::Fact;
 use super::finding::{EventRef, FORMAT};
-use super::gather::{Calls, Everything, Growing, Mark, Spans};
+use super::gather::{Calls, Everything, Growing};
+use super::span::{Mark, Spans};
 use crate::clock;
 
 /// Kinds of call that are listed of one session, the most frequent first.
@@ -127,7 +128,7 @@ pub(super) fn sessions(everything: &Everything, issued: &[Fact]) -> Vec<Session>
     for fact in issued {
         issues.entry(&fact.object).or_insert(fact);
     }
-    let mut all: Vec<Session> = everything.sessions.values().map(|s| session(everything, s, &issues)).collect();
+    let mut all: Vec<Session> = everything.sessions().map(|s| session(everything, s, &issues)).collect();
     all.sort_by(|a, b| (a.first, &a.id).cmp(&(b.first, &b.id)));
     all
 }
@@ -188,8 +189,8 @@ fn session(everything: &Everything, from: &Growing, issues: &HashMap<&str, &Fact
         }),
         node: from.node.as_ref().map(|n| n.to_string()),
         issued,
-        first: from.span.first.at,
-        last: from.span.last.at,
+        first: from.span.first.at.time(),
+        last: from.span.last.at.time(),
         requests: total.total(),
         denied: total.denied,
         failed: total.failed,
@@ -208,8 +209,8 @@ fn seen(spans: &Spans) -> Vec<Seen> {
         .into_iter()
         .map(|(text, span)| Seen {
             value: text.into(),
-            first: span.first.at,
-            last: span.last.at,
+            first: span.first.at.time(),
+            last: span.last.at.time(),
             first_event: event(&span.first),
             last_event: event(&span.last),
         })
@@ -222,6 +223,6 @@ fn event(mark: &Mark) -> EventRef {
         file: mark.origin.file,
         offset: mark.origin.offset,
         len: mark.origin.len,
-        time: mark.at,
+        time: mark.at.time(),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::look::Verbs;
+use super::look::{Actors, Verbs};
 
 /// How much it matters, if it is what it looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,6 +57,10 @@ pub enum On {
     /// Those for these resources: the plural name, the subresource (`*`: whether there is one or not), the verbs. The
     /// group is not compared: a detection that cares does so itself.
     Resources(&'static [(&'static str, &'static str, Verbs)]),
+    /// Those that were denied; and those for these resources, whatever came of them.
+    Denied(&'static [(&'static str, &'static str, Verbs)]),
+    /// Those in which somebody acts as somebody else.
+    Impersonated,
     /// All of them; the detection must be quick to say no.
     Every,
     /// None: it judges by what others gathered, sessions above all.
@@ -103,6 +107,9 @@ pub struct Spec<'a> {
     pub step: &'a str,
     /// What it is shown.
     pub on: On,
+    /// Of whom: requests by others are not shown to it. What no detection asks for by resource, verb and actor is never
+    /// parsed as a whole.
+    pub by: Actors,
     /// What it can't do without.
     pub needs: &'a [Need],
     /// Facts that are kept; what is beyond is counted.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::super::event::{Event, Level, Object, Origin, Provider, Stage, User};
@@ -59,6 +59,45 @@ struct Raw<'a> {
     stage_timestamp: Option<Text<'a>>,
     #[serde(borrow)]
     annotations: Option<Pairs<'a, Text<'a>>>,
+}
+
+/// The part of an Event that says who asks.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawCaller<'a> {
+    #[serde(borrow)]
+    user: Option<RawUser<'a>>,
+    #[serde(borrow)]
+    impersonated_user: Option<RawUser<'a>>,
+    #[serde(borrow, rename = "sourceIPs")]
+    source_ips: Option<Vec<Text<'a>>>,
+    #[serde(borrow)]
+    user_agent: Option<Text<'a>>,
+    #[serde(rename = "authenticationMetadata")]
+    _authentication_metadata: Option<IgnoredAny>,
+}
+
+/// Who asks, from where, with what.
+pub struct Asking<'a> {
+    /// Who authenticated.
+    pub user: User<'a>,
+    /// As whom they asked to act.
+    pub impersonated: Option<User<'a>>,
+    /// As in the log.
+    pub source_ips: Vec<Cow<'a, str>>,
+    /// The client's own word.
+    pub user_agent: Cow<'a, str>,
+}
+
+/// Of an object that holds nothing but the keys of an Event that say who asks; None if it holds others.
+pub fn asking(text: &str) -> Option<Asking<'_>> {
+    let raw: RawCaller = serde_json::from_str(text).ok()?;
+    Some(Asking {
+        user: raw.user.map_or_else(User::default, RawUser::user),
+        impersonated: raw.impersonated_user.map(RawUser::user),
+        source_ips: raw.source_ips.unwrap_or_default().into_iter().map(|t| t.0).collect(),
+        user_agent: or_empty(raw.user_agent),
+    })
 }
 
 #[derive(Deserialize)]

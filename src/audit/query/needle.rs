@@ -17,8 +17,18 @@ struct Needle {
 }
 
 /// Per filter, the texts of which a line must hold one. Nothing in it: every line may match.
-#[derive(Debug, Clone, Default)]
-pub struct Needles(Vec<Vec<Needle>>);
+#[derive(Debug, Clone)]
+pub struct Needles {
+    filters: Vec<Vec<Needle>>,
+    escape: Finder<'static>,
+    slash: Finder<'static>,
+}
+
+impl Default for Needles {
+    fn default() -> Needles {
+        Needles { filters: Vec::new(), escape: Finder::new("\\u"), slash: Finder::new("\\/") }
+    }
+}
 
 impl Needles {
     /// Adds a filter; each text with what stands before and after it in an Event's own JSON (`"` and `"` for a whole
@@ -26,26 +36,95 @@ impl Needles {
     pub fn filter<'a>(&mut self, texts: impl Iterator<Item = (&'a str, &'a str, &'a str)>) {
         let needles: Option<Vec<_>> = texts.map(|(before, text, after)| needle(before, text, after)).collect();
         if let Some(needles) = needles.filter(|n| !n.is_empty()) {
-            self.0.push(needles);
+            self.filters.push(needles);
             // The longest text is likely the rarest: the first filter decides for most lines.
-            self.0.sort_by_key(|n| std::cmp::Reverse(n.iter().map(|n| n.own.needle().len()).min()));
+            self.filters.sort_by_key(|n| std::cmp::Reverse(n.iter().map(|n| n.own.needle().len()).min()));
         }
     }
 
     /// Whether every line may match.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.filters.is_empty()
     }
 
     /// Whether the line may match. `own`: it has the shape of the API server's own lines.
     pub fn may_match(&self, line: &[u8], own: bool) -> bool {
-        self.0.iter().all(|texts| {
+        self.filters.iter().all(|texts| {
             let holds = |n: &Needle| if own { n.own.find(line) } else { n.any.find(line) }.is_some();
             texts.iter().any(holds)
                 || texts.iter().any(|n| may_hide(line, if own { n.own.needle() } else { n.any.needle() }))
         })
     }
+
+    /// For the lines of a block, in their order: which of them need be looked at.
+    pub fn ahead<'b>(&'b self, block: &'b [u8]) -> Ahead<'b> {
+        let texts = self.filters.first().map_or(&[][..], Vec::as_slice);
+        let mut hidden = [false; 256];
+        for byte in texts.iter().flat_map(|n| n.own.needle()) {
+            hidden[usize::from(*byte)] = true;
+        }
+        let mut ahead: Vec<_> = texts.iter().map(|text| Next { finder: &text.own, escape: false, at: None }).collect();
+        if !ahead.is_empty() {
+            ahead.push(Next { finder: &self.escape, escape: true, at: None });
+        }
+        if hidden[usize::from(b'/')] {
+            ahead.push(Next { finder: &self.slash, escape: false, at: None });
+        }
+        Ahead { block, hidden, ahead }
+    }
+}
+
+/// Looks through a block once, rather than through each of its lines.
+pub struct Ahead<'b> {
+    block: &'b [u8],
+    /// Bytes of the texts, which an escape may stand for.
+    hidden: [bool; 256],
+    /// Empty: every line may match.
+    ahead: Vec<Next<'b>>,
+}
+
+/// Where something is found next.
+struct Next<'b> {
+    finder: &'b Finder<'static>,
+    /// It begins an escape by number, which counts only if it stands for one of the bytes.
+    escape: bool,
+    at: Option<usize>,
+}
+
+impl Next<'_> {
+    fn find(&self, block: &[u8], from: usize, hidden: &[bool; 256]) -> usize {
+        let mut from = from;
+        while let Some(found) = block.get(from..).and_then(|rest| self.finder.find(rest)) {
+            let at = from + found;
+            if !self.escape || hides(block, at + 2).is_some_and(|byte| hidden[usize::from(byte)]) {
+                return at;
+            }
+            from = at + 2;
+        }
+        usize::MAX
+    }
+}
+
+impl Ahead<'_> {
+    /// Whether the line that lies there may match the first filter. Lines are asked for in their order.
+    pub fn may_match(&mut self, line: std::ops::Range<usize>) -> bool {
+        let mut may = self.ahead.is_empty();
+        for next in &mut self.ahead {
+            let at = match next.at.filter(|at| *at >= line.start) {
+                Some(at) => at,
+                None => *next.at.insert(next.find(self.block, line.start, &self.hidden)),
+            };
+            may |= at < line.end;
+        }
+        may
+    }
+}
+
+/// The character that an escape's four digits stand for, if it is one of ASCII or Latin 1.
+fn hides(text: &[u8], digits: usize) -> Option<u8> {
+    let code = text.get(digits..digits + 4).and_then(|hex| std::str::from_utf8(hex).ok())?;
+    u8::from_str_radix(code, 16).ok()
 }
 
 /// Characters that no JSON writer need escape, and of which a needle is made.
@@ -64,10 +143,8 @@ fn may_hide(line: &[u8], needle: &[u8]) -> bool {
     let mut from = 0;
     while let Some(at) = memmem::find(&line[from..], b"\\u") {
         from += at + 2;
-        let code = line.get(from..from + 4).and_then(|hex| std::str::from_utf8(hex).ok());
-        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) if needle.contains(&byte) => return true,
-            _ => {}
+        if hides(line, from).is_some_and(|byte| needle.contains(&byte)) {
+            return true;
         }
     }
     needle.contains(&b'/') && memmem::find(line, b"\\/").is_some()
@@ -99,6 +176,38 @@ mod tests {
             assert!(!needles.may_match(line.as_bytes(), true), "{line}");
         }
         assert!(needles.may_match(br#"\"ns/checkout\""#, false), "a line inside a string");
+    }
+
+    #[test]
+    fn through_a_block_as_through_each_of_its_lines() {
+        let lines = [
+            r#""ns/checkout""#,
+            r#""other""#,
+            r#""ns\/checkout" "\u003c""#,
+            "",
+            r#""a\u003cb""#,
+            r#""ns/ch\u0065ckout""#,
+            r#""\u00""#,
+            r#""beta" \u003c \u0062eta"#,
+            r#""\/""#,
+        ];
+        let mut several = quoted(&["ns/checkout", "beta"]);
+        several.filter(std::iter::once(("", "her", "")));
+        for needles in [quoted(&["ns/checkout"]), quoted(&["beta", "other"]), quoted(&["ø"]), several] {
+            let block = lines.join("\n");
+            let mut ahead = needles.ahead(block.as_bytes());
+            let mut at = 0;
+            for line in lines {
+                let may = ahead.may_match(at..at + line.len());
+                assert!(may || !needles.may_match(line.as_bytes(), true), "{line}");
+                at += line.len() + 1;
+            }
+        }
+        let block = b"one checkout\ntwo\nthree checkout\n";
+        let needles = quoted(&["checkout"]);
+        let mut ahead = needles.ahead(block);
+        let none = [0..12, 13..16, 17..31].map(|line| ahead.may_match(line));
+        assert_eq!(none, [false; 3], "without its quotes it is another's");
     }
 
     #[test]

@@ -9,9 +9,9 @@ use memchr::{memchr, memrchr};
 use super::MAX_LINE;
 
 /// Bytes of a chunk: small enough for a processor's cache, large enough for a disk.
-pub(super) const CHUNK: u64 = 1024 * 1024;
+pub(super) const CHUNK: u64 = 256 * 1024;
 /// Bytes read beyond it at a time, for its last line.
-const BEYOND: usize = 64 * 1024;
+const BEYOND: usize = 8 * 1024;
 
 /// The lines of one chunk.
 #[derive(Debug, PartialEq, Eq)]

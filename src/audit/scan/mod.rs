@@ -1,9 +1,10 @@
 //! One pass over the files, in parallel: whose requests, and what the files can speak for.
 //!
 //! ```text
-//! plain files:  chunks of 1 MiB, any worker takes any ------------------┐
+//! plain files:  chunks of 256 KiB, any worker takes any ----------------┐
 //! the rest:     a reader each, in order --> blocks or records, queued --┴--> workers
 //! worker, for each line:  glance (coverage) --> prefilter --> parse --> query, watch
+//!                                           \-> brief --> watch, where that is enough
 //! at the end:   all workers' counts and requests merged
 //! ```
 //!
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use time::{Duration, OffsetDateTime};
 
+use super::brief::Brief;
 use super::coverage::Coverage;
 use super::event::Event;
 use super::glance::Micros;
@@ -60,6 +62,13 @@ pub trait Watch: Sync {
     fn begin(&self) -> Self::Seen;
     /// An event; those of one request may come several times, and in any order.
     fn look(&self, seen: &mut Self::Seen, event: &Event<'_>);
+    /// A line that does not match the query, read but not parsed: whether that is all it needs to know of it. If not, it
+    /// is shown the event.
+    fn glimpse(&self, _seen: &mut Self::Seen, _brief: &Brief<'_>) -> bool {
+        false
+    }
+    /// After the last event, on the worker's own thread.
+    fn end(&self, _seen: &mut Self::Seen) {}
     /// Whether it wants to see any; without, most lines need not be parsed.
     fn wants(&self) -> bool {
         true

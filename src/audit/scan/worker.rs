@@ -8,6 +8,7 @@ use super::chunk;
 use super::feed::Unit;
 use super::kept::Kept;
 use super::{MAX_LINE, Shared, Watch};
+use crate::audit::brief::Brief;
 use crate::audit::event::{Event, Origin, Stage};
 use crate::audit::format::{self, Record, kubernetes};
 use crate::audit::glance::{Glance, Glancer, Micros, long_running};
@@ -87,6 +88,7 @@ impl<'a, W: Watch> Worker<'a, W> {
                 Unit::Damage { file, offset, line, what } => self.tally.damaged(file, offset, line, what),
             }
         }
+        self.shared.watch.end(&mut self.seen);
         Ended { tally: self.tally, kept: self.kept, seen: self.seen, claimed: self.claimed, lines: self.lines }
     }
 
@@ -123,6 +125,8 @@ impl<'a, W: Watch> Worker<'a, W> {
     /// The lines of a block; how many there are. `more`: the block is not the file's last, so that its last line is whole.
     fn block(&mut self, file: usize, offset: u64, first: u64, bytes: &[u8], more: bool) -> u64 {
         let (mut at, mut number) = (0, first);
+        let shared = self.shared;
+        let mut ahead = shared.needles.ahead(bytes);
         while at < bytes.len() {
             let (end, ended) = match memchr(b'\n', &bytes[at..]) {
                 Some(length) => (at + length, true),
@@ -132,7 +136,8 @@ impl<'a, W: Watch> Worker<'a, W> {
             if line.len() > MAX_LINE {
                 self.tally.damaged(file, offset + at as u64, Some(number), "longer than 32 MiB");
             } else {
-                self.line(Origin { file: index(file), offset: offset + at as u64, len: 0 }, line, ended, number);
+                let may = |line: &[u8]| ahead.may_match(at..end) && shared.needles.may_match(line, true);
+                self.line(Origin { file: index(file), offset: offset + at as u64, len: 0 }, line, ended, number, may);
             }
             at = end + 1;
             number += 1;
@@ -140,7 +145,8 @@ impl<'a, W: Watch> Worker<'a, W> {
         number - first
     }
 
-    fn line(&mut self, at: Origin, line: &[u8], ended: bool, number: u64) {
+    /// `may_match`: whether the prefilter lets a line of the API server's own through.
+    fn line(&mut self, at: Origin, line: &[u8], ended: bool, number: u64, may_match: impl FnOnce(&[u8]) -> bool) {
         let Some(glance) = self.glancer.glance(line) else {
             return self.record(at, line, ended, Some(number));
         };
@@ -150,7 +156,7 @@ impl<'a, W: Watch> Worker<'a, W> {
         if self.shared.by_credential && !self.tally.credentials {
             self.tally.credentials = memmem::find(line, CREDENTIAL).is_some();
         }
-        let asked = self.may_be_in_window(&glance) && self.shared.needles.may_match(line, true);
+        let asked = !self.shared.query.nothing && self.may_be_in_window(&glance) && may_match(line);
         if !asked && !self.shared.every {
             return;
         }
@@ -158,6 +164,16 @@ impl<'a, W: Watch> Worker<'a, W> {
         let Ok(text) = std::str::from_utf8(line) else {
             return self.tally.damaged(file, at.offset, Some(number), "not UTF-8");
         };
+        if !asked && let Some(brief) = Brief::read(text, &glance, origin) {
+            let window = self.shared.window;
+            let before =
+                |at: Micros, end: Option<time::OffsetDateTime>| end.is_none_or(|end| instant::of_micros(at) <= end);
+            let within = before(glance.received, window.until)
+                && window.start.is_none_or(|start| instant::of_micros(glance.staged) >= start);
+            if !within || self.shared.watch.glimpse(&mut self.seen, &brief) {
+                return;
+            }
+        }
         match kubernetes::event(text, origin) {
             Ok(event) => self.event(&event, text, asked),
             Err(what) => self.tally.damaged(file, at.offset, Some(number), what),

@@ -13,6 +13,10 @@ use crate::audit::MAX_LINE;
 /// Bytes of a block, unless one line is longer.
 const BLOCK: usize = 1024 * 1024;
 
+/// A frame may ask for so much memory, 128 MiB: what `zstd` itself takes without being told to, and all that `--long` and
+/// `--ultra` make without a number.
+const MAX_WINDOW_LOG: u32 = 27;
+
 /// A file's content.
 pub struct Stream(Box<dyn Read + Send>);
 
@@ -39,58 +43,18 @@ fn unpacked<R: BufRead + Send + 'static>(input: R, packing: Packing) -> io::Resu
     Ok(Stream(match packing {
         Packing::Plain => Box::new(input),
         Packing::Gzip => Box::new(MultiGzDecoder::new(input)),
-        Packing::Zstd => Box::new(Frames { input, decoder: ruzstd::decoding::FrameDecoder::new(), open: false }),
+        Packing::Zstd => zstd(input)?,
     }))
 }
 
-/// Zstandard frames one after another, as `zstd` appends them and parallel writers make them.
+/// Zstandard frames one after another, as `zstd` appends them and parallel writers make them; one that is cut short or
+/// does not match its checksum is an error after what came before.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc8878> (3.1)
-struct Frames<R> {
-    input: R,
-    decoder: ruzstd::decoding::FrameDecoder,
-    open: bool,
-}
-
-impl<R: BufRead> Read for Frames<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        use ruzstd::decoding::BlockDecodingStrategy;
-        use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-        let bad = |e: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, e.to_string());
-        loop {
-            if !self.open {
-                if self.input.fill_buf()?.is_empty() {
-                    return Ok(0);
-                }
-                match self.decoder.reset(&mut self.input) {
-                    Ok(()) => self.open = true,
-                    Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
-                        length, ..
-                    })) => {
-                        io::copy(&mut (&mut self.input).take(u64::from(length)), &mut io::sink())?;
-                        continue;
-                    }
-                    Err(e) => return Err(bad(&e)),
-                }
-            }
-            if self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-                self.decoder
-                    .decode_blocks(&mut self.input, BlockDecodingStrategy::UptoBytes(BLOCK))
-                    .map_err(|e| bad(&e))?;
-            }
-            let got = self.decoder.read(into)?;
-            if got > 0 {
-                return Ok(got);
-            }
-            if self.decoder.is_finished() {
-                self.open = false;
-                let (told, made) = (self.decoder.get_checksum_from_data(), self.decoder.get_calculated_checksum());
-                if told.is_some() && told != made {
-                    return Err(bad(&"its checksum does not match its content"));
-                }
-            }
-        }
-    }
+fn zstd<R: BufRead + Send + 'static>(input: R) -> io::Result<Box<dyn Read + Send>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+    decoder.window_log_max(MAX_WINDOW_LOG)?;
+    Ok(Box::new(decoder))
 }
 
 /// The stream's blocks: whole lines, but for the last and for lines longer than [`MAX_LINE`], which come in parts.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::audit::detect::look::items;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct AdmissionChanged;
 
@@ -28,6 +28,7 @@ const SPEC: Spec = Spec {
         ("mutatingadmissionpolicies", "", CHANGE),
         ("mutatingadmissionpolicybindings", "", CHANGE),
     ]),
+    by: Actors::OTHERS,
     needs: &[Need::Writes(&["mutatingwebhookconfigurations", "validatingwebhookconfigurations"])],
     cap: CAP,
 };
@@ -38,9 +39,6 @@ impl Detection for AdmissionChanged {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         let body = look.body();
         let url = items(body, "/webhooks").find_map(|w| w.pointer("/clientConfig/url")?.as_str());
         let (severity, note) = match url {

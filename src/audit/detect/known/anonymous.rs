@@ -1,7 +1,7 @@
 //! Let in without a name.
 
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Actor, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Verbs};
 
 pub struct Anonymous;
 
@@ -15,6 +15,7 @@ const SPEC: Spec = Spec {
     step: "Find the binding to system:anonymous or system:unauthenticated (the event's authorization reason names it) and \
         delete it; then see everything that came from those addresses.",
     on: On::Every,
+    by: Actors::ANONYMOUS,
     needs: &[Need::Outcomes],
     cap: CAP,
 };
@@ -25,7 +26,7 @@ impl Detection for Anonymous {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor != Actor::Anonymous || look.event.impersonated.is_some() {
+        if look.event.impersonated.is_some() {
             return;
         }
         let path = look.event.uri.split('?').next().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Who may come in, kept in a ConfigMap.
 
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct AuthConfigChanged;
 
@@ -14,6 +14,7 @@ const SPEC: Spec = Spec {
     false_positives: "A provider's own tools, which map nodes (told as low); upgrades by kubeadm.",
     step: "Compare with the one that is meant: one line of aws-auth makes any role of the cloud a cluster-admin.",
     on: On::Resources(&[("configmaps", "", Verbs::WRITE.or(Verbs::REMOVE))]),
+    by: Actors::OTHERS,
     needs: &[Need::Writes(&["configmaps"])],
     cap: CAP,
 };
@@ -29,7 +30,7 @@ impl Detection for AuthConfigChanged {
             ("kube-system", "aws-auth" | "kubeadm-config" | "extension-apiserver-authentication" | "kubelet-config")
                 | ("kube-public", "cluster-info")
         );
-        if look.actor.is_own() || !auth {
+        if !auth {
             return;
         }
         let providers = look.name() == "aws-auth" && look.user().starts_with("eks:");

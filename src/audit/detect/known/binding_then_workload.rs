@@ -7,7 +7,9 @@ use time::Duration;
 use super::power::role;
 use crate::audit::detect::look::text;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Subject, Verbs};
+use crate::audit::detect::{
+    Actors, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Subject, Verbs,
+};
 
 pub struct BindingThenWorkload;
 
@@ -34,6 +36,7 @@ const SPEC: Spec = Spec {
         ("jobs", "", Verbs::CREATE),
         ("cronjobs", "", Verbs::CREATE),
     ]),
+    by: Actors::OTHERS,
     needs: &[Need::Writes(&["clusterrolebindings"])],
     cap: CAP,
 };
@@ -44,9 +47,6 @@ impl Detection for BindingThenWorkload {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         if look.resource() != "clusterrolebindings" {
             out.note(look, MADE, Severity::Low, &look.what(), "");
             return;

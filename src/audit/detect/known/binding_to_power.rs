@@ -3,7 +3,7 @@
 use super::power::{everybody, role};
 use crate::audit::detect::look::{items, text};
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct BindingToPower;
 
@@ -16,6 +16,7 @@ const SPEC: Spec = Spec {
     false_positives: "Onboarding of a team; add-ons that an administrator installs.",
     step: "Delete the binding unless its owner explains it, then see what its subjects did since.",
     on: On::Resources(&[("clusterrolebindings", "", Verbs::WRITE), ("rolebindings", "", Verbs::WRITE)]),
+    by: Actors::OTHERS,
     needs: &[Need::Bodies(&["clusterrolebindings", "rolebindings"])],
     cap: CAP,
 };
@@ -26,9 +27,6 @@ impl Detection for BindingToPower {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         let body = look.body();
         // A patch of subjects does not say the role; the answer does, where the log has it. A role's binding can't change.
         let named = [body, look.answer()].into_iter().map(|b| text(b, "/roleRef/name")).find(|n| !n.is_empty());

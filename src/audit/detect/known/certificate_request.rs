@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::audit::detect::look::{items, text};
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Actor, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actor, Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct CertificateRequest;
 
@@ -27,6 +27,7 @@ const SPEC: Spec = Spec {
         ("certificatesigningrequests", "", Verbs::CREATE),
         ("certificatesigningrequests", "approval", Verbs::UPDATE.or(Verbs::PATCH)),
     ]),
+    by: Actors::OTHERS,
     needs: &[Need::Bodies(&["certificatesigningrequests"])],
     cap: CAP,
 };
@@ -37,9 +38,6 @@ impl Detection for CertificateRequest {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         let body = look.body();
         let signer = [body, look.answer()].into_iter().map(|b| text(b, "/spec/signerName")).find(|s| !s.is_empty());
         let kubelets = signer.is_some_and(|s| {

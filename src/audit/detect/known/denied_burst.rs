@@ -3,7 +3,7 @@
 use time::Duration;
 
 use crate::audit::detect::window::bursts;
-use crate::audit::detect::{Actor, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec};
+use crate::audit::detect::{Actor, Actors, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec};
 
 pub struct DeniedBurst;
 
@@ -22,7 +22,8 @@ const SPEC: Spec = Spec {
     false_positives: "A release whose role was forgotten; people with few rights and a curious console (told as low); \
         scanners from the internet, where the API server can be reached (told as low).",
     step: "See what the same identity was allowed. For a service account, find the pod behind the token.",
-    on: On::Every,
+    on: On::Denied(&[]),
+    by: Actors::OTHERS,
     needs: &[Need::Outcomes],
     cap: 60_000,
 };
@@ -33,9 +34,6 @@ impl Detection for DeniedBurst {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() || look.event.allowed() != Some(false) {
-            return;
-        }
         // What is denied counts one step less; here the denial is the matter.
         let severity = if look.actor.is_account() { Severity::High } else { Severity::Medium };
         if look.resource() == "secrets" && look.actor != Actor::Anonymous {

@@ -1,7 +1,7 @@
 //! Names that lead elsewhere.
 
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct DnsChanged;
 
@@ -15,6 +15,7 @@ const SPEC: Spec = Spec {
     step: "Compare the Corefile with the one that is meant: a rewrite or forward can send every pod's traffic through \
         somebody's hands.",
     on: On::Resources(&[("configmaps", "", Verbs::WRITE.or(Verbs::REMOVE))]),
+    by: Actors::OTHERS,
     needs: &[Need::Writes(&["configmaps"])],
     cap: CAP,
 };
@@ -29,7 +30,7 @@ impl Detection for DnsChanged {
             look.name(),
             "coredns" | "coredns-custom" | "kube-dns" | "node-local-dns" | "dns-default" | "rke2-coredns-rke2-coredns"
         );
-        if look.actor.is_own() || look.namespace() != "kube-system" || !dns {
+        if look.namespace() != "kube-system" || !dns {
             return;
         }
         out.hit(look, if look.actor.is_account() { Severity::High } else { Severity::Medium }, &look.event.verb);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use time::Duration;
 
 use crate::audit::detect::window::bursts;
-use crate::audit::detect::{Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Verbs};
 
 pub struct Enumeration;
 
@@ -24,7 +24,8 @@ const SPEC: Spec = Spec {
     says: "{who} felt for what it may do or see: {what}{notes}.",
     false_positives: "`kubectl auth can-i` and consoles, by people (told as low); a new version whose role was forgotten.",
     step: "A workload knows what it may do; somebody with its token does not. See which pod the token is bound to, and capture it.",
-    on: On::Every,
+    on: On::Denied(&[("selfsubjectaccessreviews", "", Verbs::CREATE), ("selfsubjectrulesreviews", "", Verbs::CREATE)]),
+    by: Actors::OTHERS,
     needs: &[Need::Outcomes, Need::Writes(&["selfsubjectaccessreviews", "selfsubjectrulesreviews"])],
     cap: 60_000,
 };
@@ -35,9 +36,6 @@ impl Detection for Enumeration {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         let severity = if look.actor.is_account() { Severity::Medium } else { Severity::Low };
         if look.verb(Verbs::CREATE) && matches!(look.resource(), "selfsubjectaccessreviews" | "selfsubjectrulesreviews")
         {

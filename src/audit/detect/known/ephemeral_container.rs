@@ -6,7 +6,7 @@ use super::power::{HARMLESS, capability};
 use crate::audit::detect::look::text;
 use crate::audit::detect::spec::CAP;
 use crate::audit::detect::template::containers;
-use crate::audit::detect::{Detection, Look, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, On, Out, Severity, Spec, Verbs};
 
 pub struct EphemeralContainer;
 
@@ -19,6 +19,7 @@ const SPEC: Spec = Spec {
     false_positives: "`kubectl debug`; quell's own collector.",
     step: "See what the container's image is and who brought it. It shares the pod's network, and with a target its processes.",
     on: On::Resources(&[("pods", "ephemeralcontainers", Verbs::UPDATE.or(Verbs::PATCH))]),
+    by: Actors::ANY,
     needs: &[],
     cap: CAP,
 };

@@ -1,7 +1,7 @@
 //! What would have told of it is taken away.
 
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct EvidenceRemoved;
 
@@ -56,6 +56,7 @@ const SPEC: Spec = Spec {
         ("configmaps", "", Verbs::PATCH.or(Verbs::UPDATE).or(Verbs::REMOVE)),
         ("namespaces", "", Verbs::DELETE),
     ]),
+    by: Actors::OTHERS,
     needs: &[Need::Writes(&["events"])],
     cap: CAP,
 };
@@ -66,9 +67,6 @@ impl Detection for EvidenceRemoved {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         if look.resource() == "events" {
             let all = look.verb(Verbs::DELETE_ALL);
             out.hit(look, if all { Severity::High } else { Severity::Medium }, "");

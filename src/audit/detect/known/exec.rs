@@ -2,7 +2,7 @@
 
 use super::is_system;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, On, Out, Severity, Spec, Verbs};
 
 pub struct Exec;
 
@@ -19,6 +19,7 @@ const SPEC: Spec = Spec {
         ("pods", "exec", Verbs::GET.or(Verbs::CREATE)),
         ("pods", "attach", Verbs::GET.or(Verbs::CREATE)),
     ]),
+    by: Actors::ANY,
     needs: &[],
     cap: CAP,
 };

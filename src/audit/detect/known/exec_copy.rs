@@ -2,7 +2,7 @@
 
 use super::exec::short;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, On, Out, Severity, Spec, Verbs};
 
 pub struct ExecCopy;
 
@@ -16,6 +16,7 @@ const SPEC: Spec = Spec {
     step: "Ask what was taken. How much went over the wire is not in this log; what was put in is still in the container: \
         capture it.",
     on: On::Resources(&[("pods", "exec", Verbs::GET.or(Verbs::CREATE))]),
+    by: Actors::ANY,
     needs: &[],
     cap: CAP,
 };

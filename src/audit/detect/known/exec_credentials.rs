@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::exec::short;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, On, Out, Severity, Spec, Verbs};
 
 pub struct ExecCredentials;
 
@@ -21,6 +21,7 @@ const SPEC: Spec = Spec {
     step: "Take the pod's service account token, and what its node's metadata service gives, for leaked: isolate the pod, \
         end its tokens, ask the cloud's log for the role.",
     on: On::Resources(&[("pods", "exec", Verbs::GET.or(Verbs::CREATE))]),
+    by: Actors::ANY,
     needs: &[],
     cap: CAP,
 };

@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::exec::short;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, On, Out, Severity, Spec, Verbs};
 
 pub struct ExecReverseShell;
 
@@ -20,6 +20,7 @@ const SPEC: Spec = Spec {
     step: "Isolate the pod now and capture it: somebody may be in it. The address in the command is an indicator to look \
         for elsewhere.",
     on: On::Resources(&[("pods", "exec", Verbs::GET.or(Verbs::CREATE))]),
+    by: Actors::ANY,
     needs: &[],
     cap: CAP,
 };

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::audit::detect::look::text;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct Exposed;
 
@@ -22,6 +22,7 @@ const SPEC: Spec = Spec {
         ("gateways", "", Verbs::WRITE),
         ("httproutes", "", Verbs::CREATE),
     ]),
+    by: Actors::OTHERS,
     needs: &[Need::Bodies(&["services"])],
     cap: CAP,
 };
@@ -32,9 +33,6 @@ impl Detection for Exposed {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         let from_pod = if look.in_pod() && look.actor.is_account() { Severity::Medium } else { Severity::Low };
         if look.resource() != "services" {
             if look.verb(Verbs::CREATE) {

@@ -3,7 +3,7 @@
 use crate::audit::detect::look::text;
 use crate::audit::detect::spec::CAP;
 use crate::audit::detect::template::removed;
-use crate::audit::detect::{Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct GuardRelaxed;
 
@@ -28,6 +28,7 @@ const SPEC: Spec = Spec {
         ("globalnetworkpolicies", "", CHANGE),
         ("namespaces", "", Verbs::WRITE),
     ]),
+    by: Actors::OTHERS,
     needs: &[Need::Writes(&["networkpolicies"]), Need::Bodies(&["namespaces"])],
     cap: CAP,
 };
@@ -38,9 +39,6 @@ impl Detection for GuardRelaxed {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         if look.resource() == "namespaces" {
             return pod_security(look, out);
         }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::audit::detect::spec::CAP;
 use crate::audit::detect::template::{TEMPLATE_BODIES, TEMPLATES};
-use crate::audit::detect::{Detection, Look, Out, Severity, Spec};
+use crate::audit::detect::{Actors, Detection, Look, Out, Severity, Spec};
 
 pub struct HostNamespaces;
 
@@ -18,6 +18,7 @@ const SPEC: Spec = Spec {
     step: "See what ran in it. With hostPID it sees the environment of every process of the node; with hostNetwork no \
         NetworkPolicy applies to it and it reaches the node's metadata service.",
     on: TEMPLATES,
+    by: Actors::OTHERS,
     needs: TEMPLATE_BODIES,
     cap: CAP,
 };
@@ -28,9 +29,6 @@ impl Detection for HostNamespaces {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         let specs = look.pod_specs();
         let set = |key: &str| specs.iter().any(|s| s.get(key).and_then(Value::as_bool) == Some(true));
         let found: Vec<&str> = ["hostPID", "hostIPC", "hostNetwork"].into_iter().filter(|k| set(k)).collect();

@@ -2,7 +2,7 @@
 
 use crate::audit::detect::look::{items, text};
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct HostPath;
 
@@ -27,6 +27,7 @@ const SPEC: Spec = Spec {
         ("podtemplates", "", Verbs::WRITE),
         ("persistentvolumes", "", Verbs::WRITE),
     ]),
+    by: Actors::OTHERS,
     needs: &[
         Need::Bodies(&["pods", "deployments", "daemonsets", "statefulsets", "replicasets", "jobs", "cronjobs"]),
         Need::Bodies(&["persistentvolumes"]),
@@ -40,9 +41,6 @@ impl Detection for HostPath {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         let specs = look.pod_specs();
         let volumes = specs.iter().flat_map(|spec| items(spec, "/volumes")).map(|v| text(v, "/hostPath/path"));
         // A volume of the cluster may be a directory of a host in disguise.

@@ -7,7 +7,7 @@ use time::{Duration, OffsetDateTime};
 use super::is_system;
 use crate::audit::detect::look::text;
 use crate::audit::detect::template::{TEMPLATE_BODIES, TEMPLATES, containers};
-use crate::audit::detect::{Around, Detection, Fact, Look, Out, Severity, Spec};
+use crate::audit::detect::{Actors, Around, Detection, Fact, Look, Out, Severity, Spec};
 
 pub struct ImageNew;
 
@@ -25,6 +25,7 @@ const SPEC: Spec = Spec {
     false_positives: "The first release of a product; in a short log every registry is new, so nothing is said in its first hour.",
     step: "See who publishes under that name, and scan the image. Pin images by digest where the cluster's own parts run.",
     on: TEMPLATES,
+    by: Actors::ANY,
     needs: TEMPLATE_BODIES,
     cap: 60_000,
 };

@@ -2,7 +2,7 @@
 
 use super::is_system;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, On, Out, Severity, Spec};
+use crate::audit::detect::{Actors, Detection, Look, On, Out, Severity, Spec};
 
 pub struct Impersonation;
 
@@ -14,7 +14,8 @@ const SPEC: Spec = Spec {
     says: "{who} [acted as another identity|tried to act as another identity]{notes}.",
     false_positives: "Administrators who use `--as` to raise their rights for one command; consoles that act for their users.",
     step: "See all that was done so: `quell audit --subject` finds both sides. Take the `impersonate` right away if it is not meant.",
-    on: On::Every,
+    on: On::Impersonated,
+    by: Actors::OTHERS,
     needs: &[],
     cap: CAP,
 };
@@ -26,9 +27,6 @@ impl Detection for Impersonation {
 
     fn look(&self, look: &Look, out: &mut Out) {
         let Some(other) = &look.event.impersonated else { return };
-        if look.actor.is_own() {
-            return;
-        }
         let account = other.service_account();
         let why = if other.in_group("system:masters") {
             Some("a member of system:masters, whom no rule holds back".to_owned())

@@ -4,7 +4,7 @@ use time::Duration;
 
 use crate::audit::detect::spec::CAP;
 use crate::audit::detect::window::bursts;
-use crate::audit::detect::{Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Verbs};
 
 pub struct MassDelete;
 
@@ -41,6 +41,7 @@ const SPEC: Spec = Spec {
         ("volumesnapshots", "", Verbs::REMOVE),
         ("volumesnapshotcontents", "", Verbs::REMOVE),
     ]),
+    by: Actors::OTHERS,
     needs: &[Need::Writes(&["deployments", "persistentvolumeclaims", "namespaces"])],
     cap: CAP,
 };
@@ -51,9 +52,6 @@ impl Detection for MassDelete {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         let backup = matches!(
             look.resource(),
             "backups"

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use crate::audit::detect::spec::CAP;
 use crate::audit::detect::template::removed;
-use crate::audit::detect::{Actor, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Verbs};
+use crate::audit::detect::{
+    Actor, Actors, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Verbs,
+};
 
 pub struct NodeChanged;
 
@@ -26,6 +28,8 @@ const SPEC: Spec = Spec {
         ("nodes", "", Verbs::WRITE.or(Verbs::DELETE)),
         ("nodes", "status", Verbs::UPDATE.or(Verbs::PATCH)),
     ]),
+    // A kubelet writes its own node's status all the time.
+    by: Actors::ANY.without(Actors::NODE_ITSELF),
     needs: &[Need::Bodies(&["nodes"])],
     cap: CAP,
 };

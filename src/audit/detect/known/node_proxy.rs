@@ -2,7 +2,7 @@
 
 use crate::audit::detect::look::text;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Actor, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actor, Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct NodeProxy;
 
@@ -16,6 +16,7 @@ const SPEC: Spec = Spec {
     step: "Who may use nodes/proxy has a shell in every pod of that node, and what it runs there is in no audit log: take \
         the right away, then capture the node's pods.",
     on: On::Resources(&[("nodes", "proxy", Verbs::ANY), ("subjectaccessreviews", "", Verbs::CREATE)]),
+    by: Actors::ANY.without(Actors::CONTROL_PLANE),
     needs: &[Need::Bodies(&["subjectaccessreviews"])],
     cap: CAP,
 };
@@ -28,9 +29,6 @@ impl Detection for NodeProxy {
     fn look(&self, look: &Look, out: &mut Out) {
         if look.resource() == "subjectaccessreviews" {
             return asked_by_kubelet(look, out);
-        }
-        if look.actor == Actor::ControlPlane {
-            return;
         }
         let path = proxied(&look.event.uri);
         let severity = match path.split('/').next().unwrap_or_default() {

@@ -1,7 +1,7 @@
 //! Requests sent through the API server to a pod or a Service.
 
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, On, Out, Severity, Spec, Verbs};
 
 pub struct PodProxy;
 
@@ -14,6 +14,7 @@ const SPEC: Spec = Spec {
     false_positives: "Dashboards opened by `kubectl proxy`.",
     step: "Ask what it was for. The pod saw the API server as the caller; NetworkPolicies did not apply.",
     on: On::Resources(&[("pods", "proxy", Verbs::ANY), ("services", "proxy", Verbs::ANY)]),
+    by: Actors::OTHERS,
     needs: &[],
     cap: CAP,
 };
@@ -24,12 +25,10 @@ impl Detection for PodProxy {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if !look.actor.is_own() {
-            let path = look.event.uri.split('?').next().unwrap_or_default();
-            let path = path.split_once("/proxy").map_or("", |(_, rest)| rest);
-            let short: String = path.chars().take(80).collect();
-            out.hit(look, Severity::Medium, &if short.is_empty() { String::new() } else { format!("path {short}") });
-        }
+        let path = look.event.uri.split('?').next().unwrap_or_default();
+        let path = path.split_once("/proxy").map_or("", |(_, rest)| rest);
+        let short: String = path.chars().take(80).collect();
+        out.hit(look, Severity::Medium, &if short.is_empty() { String::new() } else { format!("path {short}") });
     }
 }
 

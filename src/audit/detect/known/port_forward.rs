@@ -2,7 +2,7 @@
 
 use super::is_system;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, On, Out, Severity, Spec, Verbs};
 
 pub struct PortForward;
 
@@ -15,6 +15,7 @@ const SPEC: Spec = Spec {
     false_positives: "Developers who look at a service.",
     step: "Ask the person. What went through the tunnel is not in this log; NetworkPolicies did not apply to it.",
     on: On::Resources(&[("pods", "portforward", Verbs::GET.or(Verbs::CREATE))]),
+    by: Actors::ANY,
     needs: &[],
     cap: CAP,
 };

@@ -6,7 +6,7 @@ use super::power::capability;
 use crate::audit::detect::look::text;
 use crate::audit::detect::spec::CAP;
 use crate::audit::detect::template::{TEMPLATE_BODIES, TEMPLATES, containers};
-use crate::audit::detect::{Detection, Look, Out, Severity, Spec};
+use crate::audit::detect::{Actors, Detection, Look, Out, Severity, Spec};
 
 pub struct Privileged;
 
@@ -19,6 +19,7 @@ const SPEC: Spec = Spec {
     false_positives: "Networking, storage and monitoring agents, as a rule DaemonSets that an administrator installs.",
     step: "If it ran, the node counts as lost: see `quell audit --node`, and what else ran there.",
     on: TEMPLATES,
+    by: Actors::OTHERS,
     needs: TEMPLATE_BODIES,
     cap: CAP,
 };
@@ -29,9 +30,6 @@ impl Detection for Privileged {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         let found = look.pod_specs().into_iter().flat_map(|spec| {
             let host =
                 spec.pointer("/securityContext/windowsOptions/hostProcess").and_then(Value::as_bool) == Some(true);

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use crate::audit::detect::spec::CAP;
 use crate::audit::detect::template::removed;
-use crate::audit::detect::{Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Subject, Verbs};
+use crate::audit::detect::{
+    Actors, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Subject, Verbs,
+};
 
 pub struct QuarantineTouched;
 
@@ -38,6 +40,7 @@ const SPEC: Spec = Spec {
         ("pods", "exec", Verbs::GET.or(Verbs::CREATE)),
         ("namespaces", "", Verbs::UPDATE.or(Verbs::PATCH).or(Verbs::DELETE)),
     ]),
+    by: Actors::OTHERS,
     needs: &[Need::Writes(&["networkpolicies", "pods"])],
     cap: CAP,
 };
@@ -48,9 +51,6 @@ impl Detection for QuarantineTouched {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         let by_quell = look.event.user_agent.starts_with("quell/");
         let name = look.name();
         let labels = look.body().pointer("/metadata/labels").and_then(Value::as_object);

@@ -1,7 +1,7 @@
 //! A service account that writes RBAC.
 
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct RbacByAccount;
 
@@ -19,6 +19,8 @@ const SPEC: Spec = Spec {
         ("clusterrolebindings", "", Verbs::WRITE.or(Verbs::REMOVE)),
         ("rolebindings", "", Verbs::WRITE.or(Verbs::REMOVE)),
     ]),
+    // The controller manager's (aggregation, garbage, namespaces) do so in ordinary operation.
+    by: Actors::ACCOUNTS,
     needs: &[Need::Writes(&["clusterroles", "roles", "clusterrolebindings", "rolebindings"])],
     cap: CAP,
 };
@@ -29,10 +31,6 @@ impl Detection for RbacByAccount {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        // The controller manager's (aggregation, garbage, namespaces) do so in ordinary operation.
-        if !look.actor.is_account() {
-            return;
-        }
         let cluster = look.resource().starts_with("cluster");
         out.hit(look, if cluster { Severity::High } else { Severity::Medium }, &look.event.verb);
     }

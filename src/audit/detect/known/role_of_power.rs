@@ -3,7 +3,7 @@
 use super::power::rights;
 use crate::audit::detect::look::text;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Actor, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actor, Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct RoleOfPower;
 
@@ -16,6 +16,7 @@ const SPEC: Spec = Spec {
     false_positives: "Operators' and add-ons' roles, which often ask for more than they need; in one namespace, by people, told as low.",
     step: "See who is bound to it, and what they did since.",
     on: On::Resources(&[("clusterroles", "", Verbs::WRITE), ("roles", "", Verbs::WRITE)]),
+    by: Actors::OTHERS,
     needs: &[Need::Bodies(&["clusterroles", "roles"])],
     cap: CAP,
 };
@@ -26,9 +27,6 @@ impl Detection for RoleOfPower {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         let body = look.body();
         let Some((severity, what)) = rights(body) else { return };
         let into = ["admin", "edit", "view"].into_iter().find(|role| {

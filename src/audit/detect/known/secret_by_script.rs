@@ -2,7 +2,7 @@
 
 use crate::audit::detect::look::scripting;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Actor, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actor, Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct SecretByScript;
 
@@ -16,6 +16,7 @@ const SPEC: Spec = Spec {
         client's own word.",
     step: "If this workload has no business with the API, take its token for stolen: find the pod, isolate it, rotate the Secret.",
     on: On::Resources(&[("secrets", "", Verbs::READ)]),
+    by: Actors::OTHERS,
     needs: &[Need::Reads(&["secrets"])],
     cap: CAP,
 };
@@ -27,7 +28,7 @@ impl Detection for SecretByScript {
 
     fn look(&self, look: &Look, out: &mut Out) {
         let agent = look.event.user_agent.as_ref();
-        if look.actor.is_own() || !scripting(agent) {
+        if !scripting(agent) {
             return;
         }
         let severity = if look.actor == Actor::Person { Severity::Medium } else { Severity::High };

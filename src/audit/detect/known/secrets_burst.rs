@@ -6,7 +6,7 @@ use time::Duration;
 
 use crate::audit::detect::window::bursts;
 use crate::audit::detect::{
-    Actor, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Subject, Verbs,
+    Actor, Actors, Around, Detection, Fact, Look, Need, On, Out, Outcome, Severity, Spec, Subject, Verbs,
 };
 
 pub struct SecretsBurst;
@@ -29,6 +29,7 @@ const SPEC: Spec = Spec {
         they are few and of one namespace); operators that copy or check Secrets.",
     step: "List what it read (`quell audit --subject … --verb get`), and rotate those Secrets unless their owner explains it.",
     on: On::Resources(&[("secrets", "", Verbs::GET.or(Verbs::WRITE))]),
+    by: Actors::OTHERS,
     needs: &[Need::Reads(&["secrets"])],
     cap: 120_000,
 };
@@ -39,9 +40,6 @@ impl Detection for SecretsBurst {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         let mark = if look.verb(Verbs::GET) { READ } else { WRITTEN };
         let by_kubectl = look.actor == Actor::Person && look.event.user_agent.starts_with("kubectl");
         let severity = if by_kubectl { Severity::Low } else { Severity::Medium };

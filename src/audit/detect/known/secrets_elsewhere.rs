@@ -3,7 +3,7 @@
 use super::is_system;
 use super::secrets_everywhere::{helm, informer};
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct SecretsElsewhere;
 
@@ -18,6 +18,7 @@ const SPEC: Spec = Spec {
     step: "See what the identity did with them: `quell audit --subject`. If nobody explains it, rotate the Secrets of \
         those namespaces and take the right away.",
     on: On::Resources(&[("secrets", "", Verbs::LIST.or(Verbs::WATCH))]),
+    by: Actors::OTHERS,
     needs: &[Need::Reads(&["secrets"])],
     cap: CAP,
 };
@@ -29,7 +30,7 @@ impl Detection for SecretsElsewhere {
 
     fn look(&self, look: &Look, out: &mut Out) {
         let namespace = look.namespace();
-        if namespace.is_empty() || !look.event.name().is_empty() || look.actor.is_own() {
+        if namespace.is_empty() || !look.event.name().is_empty() {
             return;
         }
         let foreign = look.home().is_some_and(|home| home != namespace);

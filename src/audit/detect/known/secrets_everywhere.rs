@@ -2,7 +2,7 @@
 
 use crate::audit::detect::look::scripting;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Actor, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actor, Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct SecretsEverywhere;
 
@@ -17,6 +17,7 @@ const SPEC: Spec = Spec {
     step: "Ask the owner of the identity. If it was not them, treat every Secret of the cluster as leaked: revoke the \
         identity's right first, then rotate, beginning with service account tokens and cloud keys.",
     on: On::Resources(&[("secrets", "", Verbs::LIST.or(Verbs::WATCH))]),
+    by: Actors::OTHERS,
     needs: &[Need::Reads(&["secrets"])],
     cap: CAP,
 };
@@ -27,7 +28,7 @@ impl Detection for SecretsEverywhere {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if !look.namespace().is_empty() || !look.event.name().is_empty() || look.actor.is_own() {
+        if !look.namespace().is_empty() || !look.event.name().is_empty() {
             return;
         }
         if informer(look) {

@@ -4,7 +4,7 @@ use super::is_system;
 use crate::audit::detect::look::text;
 use crate::audit::detect::spec::CAP;
 use crate::audit::detect::template::{TEMPLATE_BODIES, TEMPLATES};
-use crate::audit::detect::{Detection, Look, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, Out, Severity, Spec, Verbs};
 
 pub struct SystemNamespace;
 
@@ -17,6 +17,7 @@ const SPEC: Spec = Spec {
     false_positives: "Add-ons that an administrator installs or a deployment tool keeps there.",
     step: "See whether it belongs to a known add-on, and which image and service account it runs with.",
     on: TEMPLATES,
+    by: Actors::OTHERS,
     needs: TEMPLATE_BODIES,
     cap: CAP,
 };
@@ -27,7 +28,7 @@ impl Detection for SystemNamespace {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() || !is_system(look.namespace()) {
+        if !is_system(look.namespace()) {
             return;
         }
         let account = look.pod_specs().into_iter().map(|s| text(s, "/serviceAccountName")).find(|n| !n.is_empty());

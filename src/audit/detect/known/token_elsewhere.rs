@@ -2,7 +2,7 @@
 
 use crate::audit::detect::spec::CAP;
 use crate::audit::detect::tokens;
-use crate::audit::detect::{Around, Detection, Fact, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Around, Detection, Fact, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct TokenElsewhere;
 
@@ -17,6 +17,7 @@ const SPEC: Spec = Spec {
     step: "Take the token for stolen: delete the pod it is bound to (after a capture), which ends it within a minute of its \
         grace period, and see all that came from that address.",
     on: On::Resources(&[("pods", "", Verbs::DELETE)]),
+    by: Actors::ANY,
     needs: &[Need::Credentials],
     cap: CAP,
 };

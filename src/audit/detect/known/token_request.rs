@@ -2,7 +2,7 @@
 
 use super::is_system;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct TokenRequest;
 
@@ -19,6 +19,8 @@ const SPEC: Spec = Spec {
     step: "Follow it: `quell audit --session` with the token's id from this event's annotations. It lives until it expires; \
         only deleting the account, or the object it is bound to, ends it sooner.",
     on: On::Resources(&[("serviceaccounts", "token", Verbs::CREATE)]),
+    // Kubelets fetch the tokens of their pods, and the controller manager its own.
+    by: Actors::OTHERS,
     needs: &[Need::Writes(&["serviceaccounts/token"])],
     cap: CAP,
 };
@@ -29,10 +31,6 @@ impl Detection for TokenRequest {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        // Kubelets fetch the tokens of their pods, and the controller manager its own.
-        if look.actor.is_own() {
-            return;
-        }
         let seconds =
             [look.body(), look.answer()].into_iter().find_map(|b| b.pointer("/spec/expirationSeconds")?.as_i64());
         let own = look.event.user.service_account() == Some((look.namespace(), look.event.name()));

@@ -3,7 +3,7 @@
 use super::is_system;
 use crate::audit::detect::look::text;
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Detection, Look, Need, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, Need, On, Out, Severity, Spec, Verbs};
 
 pub struct TokenSecret;
 
@@ -16,6 +16,7 @@ const SPEC: Spec = Spec {
     false_positives: "Old manifests, and tools outside the cluster that want a lasting token.",
     step: "Delete the Secret: that ends the token. Look who has read it.",
     on: On::Resources(&[("secrets", "", Verbs::WRITE)]),
+    by: Actors::OTHERS,
     needs: &[Need::Bodies(&["secrets"])],
     cap: CAP,
 };
@@ -26,7 +27,7 @@ impl Detection for TokenSecret {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() || text(look.body(), "/type") != "kubernetes.io/service-account-token" {
+        if text(look.body(), "/type") != "kubernetes.io/service-account-token" {
             return;
         }
         let account = text(look.body(), "/metadata/annotations/kubernetes.io~1service-account.name");

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use time::Duration;
 
 use crate::audit::detect::spec::CAP;
-use crate::audit::detect::{Around, Detection, Fact, Look, Need, On, Out, Severity, Spec, Subject, Verbs};
+use crate::audit::detect::{Actors, Around, Detection, Fact, Look, Need, On, Out, Severity, Spec, Subject, Verbs};
 
 pub struct WorkloadByAccount;
 
@@ -19,6 +19,7 @@ const SPEC: Spec = Spec {
         and is told as low, as people are.",
     step: "See what it runs: a DaemonSet reaches every node, a CronJob comes back after the pod is gone.",
     on: On::Resources(&[("daemonsets", "", Verbs::WRITE), ("jobs", "", Verbs::WRITE), ("cronjobs", "", Verbs::WRITE)]),
+    by: Actors::OTHERS,
     needs: &[Need::Writes(&["daemonsets", "jobs", "cronjobs"])],
     cap: CAP,
 };
@@ -33,9 +34,6 @@ impl Detection for WorkloadByAccount {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         let severity = if look.actor.is_account() { Severity::Medium } else { Severity::Low };
         out.hit(look, severity, "");
     }

@@ -4,7 +4,7 @@ use super::is_system;
 use crate::audit::detect::look::text;
 use crate::audit::detect::spec::CAP;
 use crate::audit::detect::template::{TEMPLATE_BODIES, containers};
-use crate::audit::detect::{Detection, Look, On, Out, Severity, Spec, Verbs};
+use crate::audit::detect::{Actors, Detection, Look, On, Out, Severity, Spec, Verbs};
 
 pub struct WorkloadChanged;
 
@@ -26,6 +26,7 @@ const SPEC: Spec = Spec {
         ("jobs", "", Verbs::PATCH),
         ("cronjobs", "", Verbs::PATCH),
     ]),
+    by: Actors::OTHERS,
     needs: TEMPLATE_BODIES,
     cap: CAP,
 };
@@ -36,9 +37,6 @@ impl Detection for WorkloadChanged {
     }
 
     fn look(&self, look: &Look, out: &mut Out) {
-        if look.actor.is_own() {
-            return;
-        }
         let specs = look.pod_specs();
         let any =
             |key: &str| specs.iter().flat_map(|s| containers(s)).any(|c| c.get(key).is_some_and(|v| !v.is_null()));

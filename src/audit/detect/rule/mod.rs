@@ -40,7 +40,7 @@ use time::Duration;
 use super::look::Look;
 use super::spec::CAP;
 use super::window::{Count, bursts_of};
-use super::{Around, Detection, Fact, Need, On, Out, Severity, Spec};
+use super::{Actors, Around, Detection, Fact, Need, On, Out, Severity, Spec};
 use crate::cluster::Problem;
 use crate::runbook::Diagnostic;
 use crate::runbook::yaml::{self, Node};
@@ -221,6 +221,7 @@ impl Detection for Rule {
             false_positives: &self.false_positives,
             step: &self.step,
             on: On::Every,
+            by: Actors::ANY,
             needs: if self.condition.needs_body() { &[Need::AnyBodies] } else { &[] },
             cap: CAP,
         }
