@@ -16,6 +16,15 @@ pub(super) type Micros = i64;
 
 const RECEIVED: &[u8] = br#""requestReceivedTimestamp":""#;
 
+const LEVELS: [(&str, Level); 3] =
+    [("Metadata", Level::Metadata), ("RequestResponse", Level::RequestResponse), ("Request", Level::Request)];
+const STAGES: [(&str, Stage); 4] = [
+    ("ResponseComplete", Stage::ResponseComplete),
+    ("ResponseStarted", Stage::ResponseStarted),
+    ("RequestReceived", Stage::RequestReceived),
+    ("Panic", Stage::Panic),
+];
+
 /// What was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Glance<'a> {
@@ -73,31 +82,18 @@ impl Glancer {
     /// None: not of the API server's own shape.
     pub fn glance<'a>(&mut self, line: &'a [u8]) -> Option<Glance<'a>> {
         let rest = line.strip_prefix(HEAD.as_bytes())?.strip_prefix(br#""level":""#)?;
-        let (level, rest) = plain(rest)?;
-        let (audit_id, rest) = plain(rest.strip_prefix(br#","auditID":""#)?)?;
-        let (stage, rest) = plain(rest.strip_prefix(br#","stage":""#)?)?;
-        let (uri, rest) = string(rest.strip_prefix(br#","requestURI":""#)?)?;
-        let (verb, rest) = plain(rest.strip_prefix(br#","verb":""#)?)?;
-        let level = match level {
-            b"Metadata" => Level::Metadata,
-            b"Request" => Level::Request,
-            b"RequestResponse" => Level::RequestResponse,
-            _ => return None,
-        };
-        let stage = match stage {
-            b"ResponseComplete" => Stage::ResponseComplete,
-            b"ResponseStarted" => Stage::ResponseStarted,
-            b"RequestReceived" => Stage::RequestReceived,
-            b"Panic" => Stage::Panic,
-            _ => return None,
-        };
+        let (level, rest) = one_of(rest, &LEVELS)?;
+        let (audit_id, rest) = usual(rest.strip_prefix(br#"","auditID":""#)?, 36)?;
+        let (stage, rest) = one_of(rest.strip_prefix(br#","stage":""#)?, &STAGES)?;
+        let (uri, rest) = string(rest.strip_prefix(br#"","requestURI":""#)?)?;
+        let (verb, rest) = short(rest.strip_prefix(br#","verb":""#)?)?;
         // A line that was cut, with another right behind it.
         if self.head.find(&line[HEAD.len()..]).is_some() {
             return None;
         }
         let caller = line.len() - rest.len();
         let (object, resource) = match self.object.find(rest) {
-            Some(at) => (Some(caller + at), plain(&rest[at + self.object.needle().len()..])?.0),
+            Some(at) => (Some(caller + at), short(&rest[at + self.object.needle().len()..])?.0),
             None => (None, &b""[..]),
         };
         let at = self.last_staged(line)?;
@@ -105,7 +101,7 @@ impl Glancer {
         let before = line.get(..at)?.strip_suffix(b"\",")?;
         let times = self.received(before)?;
         let received = &before[times + RECEIVED.len()..];
-        let (staged, tail) = plain(&line[at + self.staged.needle().len()..])?;
+        let (staged, tail) = usual(&line[at + self.staged.needle().len()..], 27)?;
         let truncated = match tail {
             b"}" => false,
             [b',', b'"', b'a', .., b'}', b'}'] if tail.starts_with(br#","annotations":{"#) => {
@@ -177,6 +173,27 @@ impl Glancer {
 pub(super) fn plain(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr2(b'"', b'\\', text)?;
     (text[end] == b'"').then(|| (&text[..end], &text[end + 1..]))
+}
+
+/// The same for a text of a few bytes.
+fn short(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = text.iter().position(|b| matches!(b, b'"' | b'\\'))?;
+    (text[end] == b'"').then(|| (&text[..end], &text[end + 1..]))
+}
+
+/// The same for a text that usually has so many bytes.
+fn usual(text: &[u8], bytes: usize) -> Option<(&[u8], &[u8])> {
+    match text.split_at_checked(bytes) {
+        Some((all, [b'"', rest @ ..])) if all.iter().fold(true, |plain, b| plain & (*b != b'"') & (*b != b'\\')) => {
+            Some((all, rest))
+        }
+        _ => plain(text),
+    }
+}
+
+/// Which of these the text begins with; of two of which one begins the other, the longer stands first.
+fn one_of<'a, T: Copy>(text: &'a [u8], all: &[(&str, T)]) -> Option<(T, &'a [u8])> {
+    all.iter().find_map(|(name, value)| Some((*value, text.strip_prefix(name.as_bytes())?)))
 }
 
 /// Up to the quote that ends the string, escapes and all.

@@ -2,10 +2,13 @@
 //!
 //! JSON may write any character as an escape, so a line that holds one which could hide a needle passes too.
 
-use memchr::memmem::{self, Finder};
+use memchr::memchr;
+use memchr::memmem::Finder;
 
 /// Shortest text that is worth looking for.
 const SHORTEST: usize = 3;
+/// Longest text that is looked for at full speed.
+const LONGEST: usize = 32;
 
 /// One text that is looked for.
 #[derive(Debug, Clone)]
@@ -17,17 +20,9 @@ struct Needle {
 }
 
 /// Per filter, the texts of which a line must hold one. Nothing in it: every line may match.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Needles {
     filters: Vec<Vec<Needle>>,
-    escape: Finder<'static>,
-    slash: Finder<'static>,
-}
-
-impl Default for Needles {
-    fn default() -> Needles {
-        Needles { filters: Vec::new(), escape: Finder::new("\\u"), slash: Finder::new("\\/") }
-    }
 }
 
 impl Needles {
@@ -64,14 +59,9 @@ impl Needles {
         for byte in texts.iter().flat_map(|n| n.own.needle()) {
             hidden[usize::from(*byte)] = true;
         }
-        let mut ahead: Vec<_> = texts.iter().map(|text| Next { finder: &text.own, escape: false, at: None }).collect();
-        if !ahead.is_empty() {
-            ahead.push(Next { finder: &self.escape, escape: true, at: None });
-        }
-        if hidden[usize::from(b'/')] {
-            ahead.push(Next { finder: &self.slash, escape: false, at: None });
-        }
-        Ahead { block, hidden, ahead }
+        let ahead = texts.iter().map(|text| Next { finder: Some(&text.own), at: None });
+        let escape = Some(Next { finder: None, at: None }).filter(|_| !texts.is_empty());
+        Ahead { block, hidden, ahead: ahead.chain(escape).collect() }
     }
 }
 
@@ -84,26 +74,10 @@ pub struct Ahead<'b> {
     ahead: Vec<Next<'b>>,
 }
 
-/// Where something is found next.
+/// Where a text is found next, or else an escape that stands for one of the bytes.
 struct Next<'b> {
-    finder: &'b Finder<'static>,
-    /// It begins an escape by number, which counts only if it stands for one of the bytes.
-    escape: bool,
+    finder: Option<&'b Finder<'static>>,
     at: Option<usize>,
-}
-
-impl Next<'_> {
-    fn find(&self, block: &[u8], from: usize, hidden: &[bool; 256]) -> usize {
-        let mut from = from;
-        while let Some(found) = block.get(from..).and_then(|rest| self.finder.find(rest)) {
-            let at = from + found;
-            if !self.escape || hides(block, at + 2).is_some_and(|byte| hidden[usize::from(byte)]) {
-                return at;
-            }
-            from = at + 2;
-        }
-        usize::MAX
-    }
 }
 
 impl Ahead<'_> {
@@ -113,11 +87,36 @@ impl Ahead<'_> {
         for next in &mut self.ahead {
             let at = match next.at.filter(|at| *at >= line.start) {
                 Some(at) => at,
-                None => *next.at.insert(next.find(self.block, line.start, &self.hidden)),
+                None => {
+                    let rest = &self.block[line.start..];
+                    let found = match next.finder {
+                        Some(finder) => finder.find(rest),
+                        None => hiding_escape(rest, |byte| self.hidden[usize::from(byte)]),
+                    };
+                    *next.at.insert(found.map_or(usize::MAX, |at| line.start + at))
+                }
             };
             may |= at < line.end;
         }
         may
+    }
+}
+
+/// Where the first escape is that stands for one of such bytes.
+fn hiding_escape(text: &[u8], of: impl Fn(u8) -> bool) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + memchr(b'\\', text.get(from..)?)?;
+        let stands_for = match text.get(at + 1)? {
+            b'u' => hides(text, at + 2),
+            b'/' => Some(b'/'),
+            _ => None,
+        };
+        if stands_for.is_some_and(&of) {
+            return Some(at);
+        }
+        // Past an escaped backslash too, which may stand before a `u`.
+        from = at + 2;
     }
 }
 
@@ -135,19 +134,14 @@ fn safe(c: char) -> bool {
 fn needle(before: &str, text: &str, after: &str) -> Option<Needle> {
     let run = text.split(|c| !safe(c)).max_by_key(|run| run.len()).filter(|run| run.len() >= SHORTEST)?;
     let own = if run.len() == text.len() { format!("{before}{run}{after}") } else { run.to_owned() };
-    Some(Needle { own: Finder::new(&own).into_owned(), any: Finder::new(run).into_owned() })
+    // What is rare stands at the end: `system:serviceaccount:` begins many.
+    let own = &own[own.len().saturating_sub(LONGEST)..];
+    Some(Needle { own: Finder::new(own).into_owned(), any: Finder::new(run).into_owned() })
 }
 
 /// Whether an escape in the line stands for a character of the needle.
 fn may_hide(line: &[u8], needle: &[u8]) -> bool {
-    let mut from = 0;
-    while let Some(at) = memmem::find(&line[from..], b"\\u") {
-        from += at + 2;
-        if hides(line, from).is_some_and(|byte| needle.contains(&byte)) {
-            return true;
-        }
-    }
-    needle.contains(&b'/') && memmem::find(line, b"\\/").is_some()
+    hiding_escape(line, |byte| needle.contains(&byte)).is_some()
 }
 
 #[cfg(test)]
