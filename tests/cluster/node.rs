@@ -33,11 +33,18 @@ fn alone_a_real_node_is_drained_with_the_printed_rights_and_given_back() {
     grant("node-drain");
     let desk = Desk::new(&ns);
     let on = ns.get("pod", &ns.pod("app=web")).unwrap()["spec"]["nodeName"].as_str().unwrap().to_string();
+    // Without quell's own, which an unfinished incident of another test has left for its next step.
     let here = || -> Vec<String> {
-        let on = format!("spec.nodeName={on}");
-        let text = kubectl(&["get", "pods", "-A", "--field-selector", &on, "-o", "jsonpath={.items[*].metadata.name}"]);
+        let theirs = format!("spec.nodeName={on},metadata.namespace!=quell-forensics");
+        let names = "jsonpath={.items[*].metadata.name}";
+        let text = kubectl(&["get", "pods", "-A", "--field-selector", &theirs, "-o", names]);
         text.split_whitespace().map(str::to_string).collect()
     };
+    eventually("other tests' pods have left", 120, || {
+        let text = kubectl(&["get", "pods", "-A", "-o", "json"]);
+        let all: Value = serde_json::from_str(&text).unwrap();
+        all["items"].as_array().unwrap().iter().all(|p| p["metadata"]["deletionTimestamp"].is_null())
+    });
     let (before, pods) = (node(&on), here());
     let passed = passed_through(&ns, &on);
     let log = format!("audit-log={}", cluster().audit_log().display());
@@ -58,7 +65,8 @@ fn alone_a_real_node_is_drained_with_the_printed_rights_and_given_back() {
     // What kubectl has no word for: where they came up, and that one did not.
     assert!(ran.err.contains("topology spread constraints"), "{}", ran.err);
     let inventory = desk.document("data/inventory/inventory.json");
-    assert_eq!(inventory["pods"].as_array().unwrap().len(), pods.len());
+    let listed = inventory["pods"].as_array().unwrap().iter().filter(|p| p["namespace"] != "quell-forensics").count();
+    assert_eq!(listed, pods.len());
     let past = desk.document("data/inventory/past.json");
     for (name, uid) in passed {
         let gone = past["gone"].as_array().unwrap().iter().find(|p| p["uid"] == uid.as_str());
