@@ -209,6 +209,12 @@ async fn plant(client: &Client, pods: u64, random: &mut Random) -> Truth {
     objects.extend(rights(random, &mut truth));
     let planted = futures::stream::iter(&objects).map(|(path, object)| post(client, path, object));
     planted.buffer_unordered(HANDS).for_each(|_| async {}).await;
+    // What starts the pods would be measured with it.
+    while get(client, &format!("{home}/pods?fieldSelector=status.phase%21%3DRunning&limit=1")).await["items"]
+        != json!([])
+    {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
     truth
 }
 
