@@ -34,7 +34,10 @@ impl Session {
             })?;
         }
         let mut all = Vec::new();
-        for ops in plan.ops.chunk_by(|a, b| a.part_of.is_some() && a.part_of == b.part_of) {
+        let beside = |a: &Op, b: &Op| {
+            (a.part_of.is_some() && a.part_of == b.part_of) || (a.stage.is_some() && a.stage == b.stage)
+        };
+        for ops in plan.ops.chunk_by(beside) {
             match ops {
                 [op] if op.part_of.is_none() => all.push((op.clone(), self.once(at, action, op, None).await?)),
                 several => all.extend(self.together(at, action, several).await?),

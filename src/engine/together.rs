@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt;
 
 use super::carry_out::interrupted;
 use super::planner::Instance;
@@ -14,9 +14,11 @@ use crate::event::{Event, Op};
 
 /// How long after Ctrl-C a request that has left may still be answered.
 const GRACE: Duration = Duration::from_secs(2);
+/// Operations of one stage that are carried out at once: streams of evidence share one connection to the API server.
+const OF_A_STAGE: usize = 3;
 
 impl Session {
-    /// Carries out operations of one target at the same time. One that fails does not stop the others.
+    /// Carries out the operations of one target, or of one stage, at the same time. One that fails does not stop the others.
     ///
     /// # Errors
     /// The first failure, with how many others there were, once all have ended.
@@ -41,16 +43,18 @@ impl Session {
             })
             .await?;
         }
-        // All intents are on disk before the first request leaves; those of an earlier process are looked into one by one.
+        // Of a target's parts all intents are on disk before the first request leaves; those of an earlier process are looked
+        // into one by one. An operation of a stage may begin much later than the first: its intent is written then.
         let announced: BTreeMap<&str, String> = open
             .iter()
-            .filter(|op| !self.is_open(at, op))
+            .filter(|op| op.part_of.is_some() && !self.is_open(at, op))
             .map(|op| (op.id.as_str(), uuid::Uuid::now_v7().to_string()))
             .collect();
         let intent = |(op, id): (&&str, &String)| Event::Intent { op: (*op).into(), audit_id: id.clone(), attempt: 1 };
         self.emit_all(announced.iter().map(intent).collect())?;
         let once = |op| self.once(at, action, op, announced.get(op.id.as_str()).cloned());
-        let results = join_all(ops.iter().map(once)).await;
+        let at_once = if ops.iter().all(|op| op.part_of.is_some()) { ops.len() } else { OF_A_STAGE };
+        let results: Vec<_> = futures::stream::iter(ops.iter().map(once)).buffered(at_once).collect().await;
         let mut all = Vec::new();
         let mut failed: Vec<Problem> = Vec::new();
         for (op, result) in ops.iter().zip(results) {

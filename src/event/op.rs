@@ -127,6 +127,10 @@ pub struct Op {
     /// and those of one target that stand beside each other are carried out at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<ObjectRef>,
+    /// Operations of one stage that stand beside each other are begun in their order, and a few at a time are carried out
+    /// at once; absent: alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<u8>,
     /// Guards of its own that must be overridden first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guards: Vec<Guarded>,
@@ -157,6 +161,7 @@ impl Op {
             estimate: None,
             detail: Value::Null,
             part_of: None,
+            stage: None,
             guards: Vec::new(),
         }
     }

@@ -9,6 +9,11 @@ use crate::cluster::{Cx, Problem, raw, target};
 use crate::event::{Estimate, ObjectRef, Op, Risk};
 use crate::evidence::sealed::Recipients;
 
+/// What is gone soonest, of every container.
+const FIRST: u8 = 1;
+/// All else, begun in the order of volatility.
+const SECOND: u8 = 2;
+
 pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem> {
     let namespace = with.namespace.as_deref().unwrap_or(&cx.namespace);
     let found = target::pod(&cx.client, namespace, &with.pod, with.uid.as_deref()).await?;
@@ -69,6 +74,8 @@ pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem
                            // Else the first process is the pod's or the node's: only its cgroup tells which is the container's.
                            "own_processes": pod["spec"]["shareProcessNamespace"] != true && pod["spec"]["hostPID"] != true});
         op.summary = format!("capture the {}, with {by}", subject(&op));
+        // In the container each would see the others' processes, and disturb more.
+        op.stage = handle.as_ref().filter(|h| h.on_node()).map(|_| if kind == "processes" { FIRST } else { SECOND });
         op
     };
     let small = |basis: &str| Estimate { bytes: Some(256 * 1024), basis: basis.into() };
@@ -118,6 +125,8 @@ pub(super) async fn plan(with: &PodCapture, cx: &Cx) -> Result<StepPlan, Problem
                 if with.memory == Memory::Try && on_node(means) {
                     let mut op = capture("memory", container, means, unknown("as large as the container's memory"));
                     op.summary.push_str(&format!(", sealed for {}", super::sealed::who(to.count())));
+                    // It reads what the operation before it asked for.
+                    op.stage = None;
                     let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
                     super::memory::offer(cx, op, node, &mut plan).await?;
                 }
@@ -224,6 +233,7 @@ fn logs(pod: &Value, object: &ObjectRef, own: &str, plan: &mut StepPlan) {
                 );
                 let kind = if previous { "previous log" } else { "log" };
                 op.detail = json!({"key": format!("{kind} {container}"), "kind": "log", "container": container, "previous": previous});
+                op.stage = Some(SECOND);
                 plan.ops.push(op);
             }
         }

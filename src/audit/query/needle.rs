@@ -115,8 +115,8 @@ fn hiding_escape(text: &[u8], of: impl Fn(u8) -> bool) -> Option<usize> {
         if stands_for.is_some_and(&of) {
             return Some(at);
         }
-        // Past an escaped backslash too, which may stand before a `u`.
-        from = at + 2;
+        // An escaped backslash may begin an escape of the JSON inside a string.
+        from = at + 1;
     }
 }
 
@@ -170,6 +170,7 @@ mod tests {
             assert!(!needles.may_match(line.as_bytes(), true), "{line}");
         }
         assert!(needles.may_match(br#"\"ns/checkout\""#, false), "a line inside a string");
+        assert!(needles.may_match(br#"\"ns/ch\\u0065ckout\""#, false), "an escape inside a string");
     }
 
     #[test]
