@@ -1382,7 +1382,7 @@ _quell() {
             return 0
             ;;
         quell__subcmd__collector__subcmd__image)
-            opts="-o -n -q -h --source --output --name --kubeconfig --context --namespace --state-dir --runbook-dir --json --quiet --help"
+            opts="-o -n -q -h --source --output --name --push --kubeconfig --context --namespace --state-dir --runbook-dir --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -546,20 +546,21 @@ complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_se
 complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
 complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -s q -l quiet -d 'Only warnings, outcomes and the end'
 complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -s h -l help -d 'Print help'
-complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -f -a "image" -d 'Make the collector\'s image as an archive (`ctr images import`, `docker load`, `crane push`, `skopeo copy`), from quell\'s sources or from a static binary'
+complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -f -a "image" -d 'Make the collector\'s image, from quell\'s sources or from a static binary: as an archive (`ctr images import`, `docker load`, `crane push`, `skopeo copy`), or into a registry'
 complete -c quell -n "__fish_quell_using_subcommand collector; and not __fish_seen_subcommand_from image help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l source -d 'Where quell\'s sources are' -r -F
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -s o -l output -d 'The archive to write' -r -F
-complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l name -d 'The image\'s name, with a tag' -r
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l name -d 'The image\'s name, with a tag [default: quell.dev/collector:VERSION]' -r
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l context -d 'The kubeconfig\'s context' -r
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -s n -l namespace -d 'The namespace in force' -r
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l state-dir -d 'Where incidents are kept; else $XDG_STATE_HOME/quell or ~/.local/state/quell' -r -F
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l runbook-dir -d 'A directory with runbooks of your own; may be given several times' -r -F
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l push -d 'Push it to the registry in --name, with the login of `docker login` or `podman login`'
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -l json -d 'JSON on standard output: one event a line from runs, one document from the rest'
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -s q -l quiet -d 'Only warnings, outcomes and the end'
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from image" -s h -l help -d 'Print help'
-complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from help" -f -a "image" -d 'Make the collector\'s image as an archive (`ctr images import`, `docker load`, `crane push`, `skopeo copy`), from quell\'s sources or from a static binary'
+complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from help" -f -a "image" -d 'Make the collector\'s image, from quell\'s sources or from a static binary: as an archive (`ctr images import`, `docker load`, `crane push`, `skopeo copy`), or into a registry'
 complete -c quell -n "__fish_quell_using_subcommand collector; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c quell -n "__fish_quell_using_subcommand completions" -l kubeconfig -d 'The kubeconfig file; else KUBECONFIG, ~/.kube/config, the pod\'s own service account' -r -F
 complete -c quell -n "__fish_quell_using_subcommand completions" -l context -d 'The kubeconfig\'s context' -r
@@ -609,4 +610,4 @@ complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcom
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "sign" -d 'Sign a drill\'s report'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "clean" -d 'Remove what drills left on a real cluster (--context), also after a crash'
 complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from sim" -f -a "serve" -d 'Serve the embedded cluster until Ctrl-C, with a kubeconfig for kubectl and other clients'
-complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from collector" -f -a "image" -d 'Make the collector\'s image as an archive (`ctr images import`, `docker load`, `crane push`, `skopeo copy`), from quell\'s sources or from a static binary'
+complete -c quell -n "__fish_quell_using_subcommand help; and __fish_seen_subcommand_from collector" -f -a "image" -d 'Make the collector\'s image, from quell\'s sources or from a static binary: as an archive (`ctr images import`, `docker load`, `crane push`, `skopeo copy`), or into a registry'

@@ -21,7 +21,8 @@
 //! - [`engine`]: plan, guards, approval, steps, Leases, resume, undo.
 //! - [`cluster`]: the only door to Kubernetes: connecting, the guard, exec streams, finding the target.
 //! - [`journal`]: append, chain, lock, read.
-//! - [`evidence`]: the store of artifacts, the tar index, the bundle, the collector's image.
+//! - [`evidence`]: the store of artifacts, the tar index, the bundle, the collector's image and its way into a registry.
+//! - [`https`]: HTTP to what is not the cluster.
 //! - [`audit`]: the API server's audit log in one bounded, parallel pass: formats, queries, coverage; detections and the
 //!   graph on top.
 //! - [`collector`]: what runs inside the suspect pod; built alone, it is all there is of this crate.
@@ -58,6 +59,8 @@ pub mod event;
 pub mod evidence;
 #[cfg(feature = "cli")]
 pub mod exit;
+#[cfg(feature = "cli")]
+pub mod https;
 #[cfg(feature = "cli")]
 pub mod journal;
 #[cfg(feature = "cli")]

@@ -13,10 +13,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("exit", &["cluster", "event"]),
     ("runbook", &["clock", "cluster"]),
     // Rules in YAML are read by what reads runbooks.
-    ("audit", &["clock", "cluster", "runbook"]),
+    ("audit", &["clock", "cluster", "https", "runbook"]),
+    ("https", &[]),
     ("journal", &["event", "clock", "cluster"]),
     ("cluster", &["event", "clock", "evidence", "collector"]),
-    ("evidence", &["event", "clock", "journal", "cluster", "collector", "report"]),
+    ("evidence", &["event", "clock", "https", "journal", "cluster", "collector", "report"]),
     ("report", &["event", "clock"]),
     // Of quell, the embedded cluster has the clock, and the collector's stream: it answers inside a simulated pod.
     ("sim", &["clock", "collector"]),

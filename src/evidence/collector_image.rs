@@ -17,12 +17,11 @@ use crate::cluster::Problem;
 const MAX_BINARY: u64 = 64 << 20;
 const KIND: &str = "application/vnd.oci.image.";
 
-/// Writes the archive; the manifest's digest (`sha256:…`) comes back, by which the image is best referred to.
+/// The image of a program, under a name with a tag.
 ///
 /// # Errors
-/// When the program can't be read or is not a static one for Linux on a known machine, when the name has no tag, and
-/// when the archive can't be written.
-pub fn write(binary: &Path, out: &Path, name: &str) -> Result<String, Problem> {
+/// When the program can't be read or is not a static one for Linux on a known machine, and when the name has no tag.
+pub fn make(binary: &Path, name: &str) -> Result<Image, Problem> {
     let tagged = name.rsplit('/').next().is_some_and(|last| last.contains(':') && !last.contains('@'));
     if !tagged || name.contains(char::is_whitespace) {
         return Err(Problem::usage(format!("{name:?} is no image name with a tag, as quell.dev/collector:1.0")));
@@ -34,17 +33,7 @@ pub fn write(binary: &Path, out: &Path, name: &str) -> Result<String, Problem> {
              --no-default-features --target x86_64-unknown-linux-gnu",
         )
     })?;
-    let archive = Archive::of(&program, architecture, name)?;
-    let io = |e: std::io::Error| Problem::io("can't write the image", out, &e);
-    let mut file = BufWriter::new(File::create(out).map_err(io)?);
-    let mut tar = tar::Builder::new(&mut file);
-    for (path, content) in &archive.files {
-        entry(&mut tar, path, 0o644, content).map_err(io)?;
-    }
-    tar.finish().map_err(io)?;
-    drop(tar);
-    file.flush().and_then(|()| file.get_ref().sync_all()).map_err(io)?;
-    Ok(archive.digest)
+    Image::of(&program, architecture, name)
 }
 
 fn read(binary: &Path) -> Result<Vec<u8>, Problem> {
@@ -57,58 +46,107 @@ fn read(binary: &Path) -> Result<Vec<u8>, Problem> {
     Ok(program)
 }
 
-struct Archive {
-    files: Vec<(String, Vec<u8>)>,
-    digest: String,
+/// An image of one layer.
+pub struct Image {
+    name: String,
+    manifest: Blob,
+    config: Blob,
+    layer: Blob,
 }
 
-impl Archive {
-    fn of(program: &[u8], architecture: &str, name: &str) -> Result<Archive, Problem> {
+/// What is referred to by its digest.
+pub struct Blob {
+    /// `application/vnd.oci.image.…`
+    pub kind: String,
+    /// `sha256:…`
+    pub digest: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+impl Blob {
+    fn of(kind: &str, bytes: Vec<u8>) -> Blob {
+        Blob { kind: format!("{KIND}{kind}"), digest: format!("sha256:{}", hex(&Sha256::digest(&bytes))), bytes }
+    }
+
+    fn descriptor(&self) -> Value {
+        json!({"mediaType": self.kind, "digest": self.digest, "size": self.bytes.len()})
+    }
+
+    fn path(&self) -> String {
+        format!("blobs/{}", self.digest.replace(':', "/"))
+    }
+}
+
+impl Image {
+    fn of(program: &[u8], architecture: &str, name: &str) -> Result<Image, Problem> {
         let internal = |e: std::io::Error| Problem::internal(e.to_string());
         let mut layer = tar::Builder::new(Vec::new());
         entry(&mut layer, "quell-collector", 0o755, program).map_err(internal)?;
-        let layer = layer.into_inner().map_err(internal)?;
-        let layer_digest = hex(&Sha256::digest(&layer));
+        let layer = Blob::of("layer.v1.tar", layer.into_inner().map_err(internal)?);
         let config = json!({
             "architecture": architecture,
             "os": "linux",
             "config": {"Entrypoint": ["/quell-collector"], "WorkingDir": "/"},
-            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{layer_digest}")]},
+            "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
             "history": [{"created_by": concat!("quell ", env!("CARGO_PKG_VERSION"))}],
-        })
-        .to_string()
-        .into_bytes();
-        let config_digest = hex(&Sha256::digest(&config));
-        let blob = |digest: &str| format!("blobs/sha256/{digest}");
-        let descriptor = |kind: &str, digest: &str, size: usize| -> Value {
-            json!({"mediaType": format!("{KIND}{kind}"), "digest": format!("sha256:{digest}"), "size": size})
-        };
+        });
+        let config = Blob::of("config.v1+json", config.to_string().into_bytes());
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": format!("{KIND}manifest.v1+json"),
-            "config": descriptor("config.v1+json", &config_digest, config.len()),
-            "layers": [descriptor("layer.v1.tar", &layer_digest, layer.len())],
-        })
-        .to_string()
-        .into_bytes();
-        let manifest_digest = hex(&Sha256::digest(&manifest));
-        let mut listed = descriptor("manifest.v1+json", &manifest_digest, manifest.len());
+            "config": config.descriptor(),
+            "layers": [layer.descriptor()],
+        });
+        let manifest = Blob::of("manifest.v1+json", manifest.to_string().into_bytes());
+        Ok(Image { name: name.into(), manifest, config, layer })
+    }
+
+    /// The manifest's digest (`sha256:…`), by which the image is best referred to.
+    pub fn digest(&self) -> &str {
+        &self.manifest.digest
+    }
+
+    /// What a registry takes last, and what it must have before.
+    pub fn blobs(&self) -> (&Blob, [&Blob; 2]) {
+        (&self.manifest, [&self.layer, &self.config])
+    }
+
+    /// Writes it as an archive.
+    ///
+    /// # Errors
+    /// When the archive can't be written.
+    pub fn write(&self, out: &Path) -> Result<(), Problem> {
+        let io = |e: std::io::Error| Problem::io("can't write the image", out, &e);
+        let mut file = BufWriter::new(File::create(out).map_err(io)?);
+        let mut tar = tar::Builder::new(&mut file);
+        for (path, content) in [
+            ("oci-layout", &br#"{"imageLayoutVersion":"1.0.0"}"#[..]),
+            ("index.json", self.index().as_bytes()),
+            ("manifest.json", self.dockers().as_bytes()),
+            (&self.manifest.path(), &self.manifest.bytes),
+            (&self.config.path(), &self.config.bytes),
+            (&self.layer.path(), &self.layer.bytes),
+        ] {
+            entry(&mut tar, path, 0o644, content).map_err(io)?;
+        }
+        tar.finish().map_err(io)?;
+        drop(tar);
+        file.flush().and_then(|()| file.get_ref().sync_all()).map_err(io)
+    }
+
+    fn index(&self) -> String {
+        let mut listed = self.manifest.descriptor();
         // containerd takes the whole name from its own annotation; the specification's is the tag alone.
         listed["annotations"] = json!({
-            "io.containerd.image.name": name,
-            "org.opencontainers.image.ref.name": name.rsplit(':').next().unwrap_or_default(),
+            "io.containerd.image.name": self.name,
+            "org.opencontainers.image.ref.name": self.name.rsplit(':').next().unwrap_or_default(),
         });
-        let index = json!({"schemaVersion": 2, "mediaType": format!("{KIND}index.v1+json"), "manifests": [listed]});
-        let docker = json!([{"Config": blob(&config_digest), "RepoTags": [name], "Layers": [blob(&layer_digest)]}]);
-        let files = vec![
-            ("oci-layout".to_string(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
-            ("index.json".to_string(), index.to_string().into_bytes()),
-            ("manifest.json".to_string(), docker.to_string().into_bytes()),
-            (blob(&manifest_digest), manifest),
-            (blob(&config_digest), config),
-            (blob(&layer_digest), layer),
-        ];
-        Ok(Archive { files, digest: format!("sha256:{manifest_digest}") })
+        json!({"schemaVersion": 2, "mediaType": format!("{KIND}index.v1+json"), "manifests": [listed]}).to_string()
+    }
+
+    fn dockers(&self) -> String {
+        json!([{"Config": self.config.path(), "RepoTags": [self.name], "Layers": [self.layer.path()]}]).to_string()
     }
 }
 
@@ -171,8 +209,9 @@ mod tests {
         let binary = dir.path().join("collector");
         std::fs::write(&binary, program(false)).unwrap();
         let (one, two) = (dir.path().join("1.tar"), dir.path().join("2.tar"));
-        let digest = write(&binary, &one, "quell.dev/collector:test").unwrap();
-        assert_eq!(write(&binary, &two, "quell.dev/collector:test").unwrap(), digest);
+        let image = make(&binary, "quell.dev/collector:test").unwrap();
+        image.write(&one).unwrap();
+        make(&binary, "quell.dev/collector:test").unwrap().write(&two).unwrap();
         assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
 
         let mut archive = tar::Archive::new(File::open(&one).unwrap());
@@ -187,7 +226,7 @@ mod tests {
                 seen += 1;
             }
             if path == "index.json" {
-                assert!(String::from_utf8(content).unwrap().contains(&digest));
+                assert!(String::from_utf8(content).unwrap().contains(image.digest()));
             }
         }
         assert_eq!(seen, 3);
@@ -200,6 +239,6 @@ mod tests {
         assert!(architecture(b"#!/bin/sh\n").is_err());
         assert!(architecture(&program(false)[..60]).is_err());
         let dir = tempfile::tempdir().unwrap();
-        assert!(write(dir.path(), &dir.path().join("x"), "untagged").is_err());
+        assert!(make(dir.path(), "untagged").is_err());
     }
 }

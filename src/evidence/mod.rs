@@ -4,6 +4,7 @@ pub mod bundle;
 pub mod collector_image;
 mod document;
 mod index;
+pub mod registry;
 pub mod sealed;
 mod store;
 

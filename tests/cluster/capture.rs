@@ -99,6 +99,18 @@ fn environment_and_token_are_sealed_and_packets_are_seen() {
     }
     let packets = std::fs::read(desk.folder().join("data/capture/packets.pcap")).unwrap();
     assert_eq!(&packets[..4], 0xa1b2_3c4d_u32.to_le_bytes());
+    // Three seconds of packets hold nobody up: the disk was read meanwhile.
+    let journal = std::fs::read_to_string(desk.folder().join("journal.jsonl")).unwrap();
+    let events: Vec<Value> =
+        journal.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()["event"].take()).collect();
+    let begun = events.iter().find(|e| e["type"] == "step-started" && e["step"] == "capture").unwrap();
+    let place = |event: &str, what: &str| {
+        let op = begun["ops"].as_array().unwrap().iter().find(|op| op["summary"].as_str().unwrap().contains(what));
+        let id = &op.unwrap_or_else(|| panic!("no operation takes the {what}"))["id"];
+        events.iter().position(|e| e["type"] == event && e["op"] == *id).unwrap()
+    };
+    assert!(place("intent", "packets on") < place("intent", "drift list"), "the order of volatility");
+    assert!(place("outcome", "drift list") < place("outcome", "packets on"), "at the same time");
     // A SYN to 10.99.0.9 every second.
     assert!(packets.windows(4).any(|w| w == [10, 99, 0, 9]), "{} bytes", packets.len());
 }

@@ -30,6 +30,9 @@ pub enum Record<'a> {
 /// The keys under which whole lists of records come: EventList, CloudWatch's subscriptions and its API, Azure Monitor.
 pub(super) const LISTS: [&str; 4] = ["items", "logEvents", "events", "records"];
 
+/// A row there does not hold its columns' names, so that no row could be shown by itself.
+const TABLES: &str = "an answer of Log Analytics' own API, with columns apart from rows; `az monitor log-analytics query` prints rows that can be read";
+
 /// How deep lists in lists are followed.
 const MAX_DEPTH: u8 = 3;
 
@@ -66,6 +69,8 @@ struct Envelope<'a> {
     table_audit_id: Option<&'a RawValue>,
     #[serde(borrow, rename = "Type")]
     table: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tables: Option<&'a RawValue>,
 }
 
 /// Every record of a line or of a piece of a document. `at` is where the text begins.
@@ -111,6 +116,8 @@ fn within(text: &str, at: Origin, depth: u8, tell: &mut dyn FnMut(Record<'_>, Or
         tell(Record::Other, here);
     } else if let Some(message) = envelope.message.or(envelope.log).filter(|_| envelope.kind.is_none()) {
         cloudwatch::event(message.get(), here, tell);
+    } else if envelope.tables.is_some() {
+        tell(Record::Damaged(TABLES), here);
     } else {
         tell(Record::Damaged("not an Event of audit.k8s.io/v1"), here);
     }
