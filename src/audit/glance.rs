@@ -55,6 +55,13 @@ pub(super) struct Places {
     pub tail: usize,
 }
 
+impl Places {
+    /// Who asks, as whom, from where and with what.
+    pub fn callers(&self) -> std::ops::Range<usize> {
+        self.caller..self.object.unwrap_or(self.times)
+    }
+}
+
 /// Reads lines; keeps what it need not make again.
 #[derive(Debug, Clone)]
 pub(super) struct Glancer {
@@ -87,19 +94,20 @@ impl Glancer {
         let (stage, rest) = one_of(rest.strip_prefix(br#","stage":""#)?, &STAGES)?;
         let (uri, rest) = string(rest.strip_prefix(br#"","requestURI":""#)?)?;
         let (verb, rest) = short(rest.strip_prefix(br#","verb":""#)?)?;
-        // A line that was cut, with another right behind it.
-        if self.head.find(&line[HEAD.len()..]).is_some() {
-            return None;
-        }
         let caller = line.len() - rest.len();
-        let (object, resource) = match self.object.find(rest) {
-            Some(at) => (Some(caller + at), short(&rest[at + self.object.needle().len()..])?.0),
-            None => (None, &b""[..]),
-        };
         let at = self.last_staged(line)?;
         // "requestReceivedTimestamp":"…Z", stands right before it.
         let before = line.get(..at)?.strip_suffix(b"\",")?;
         let times = self.received(before)?;
+        let rest = before.get(caller..times)?;
+        // A line that was cut, with another right behind it: the strings before have no such quotes.
+        if self.head.find(rest).is_some() {
+            return None;
+        }
+        let (object, resource) = match self.object.find(rest) {
+            Some(at) => (Some(caller + at), short(&rest[at + self.object.needle().len()..])?.0),
+            None => (None, &b""[..]),
+        };
         let received = &before[times + RECEIVED.len()..];
         let (staged, tail) = usual(&line[at + self.staged.needle().len()..], 27)?;
         let truncated = match tail {

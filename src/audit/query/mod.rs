@@ -12,6 +12,7 @@ use super::event::{Event, User};
 
 pub use kind::Kind;
 pub(super) use needle::Needles;
+use needle::Part;
 
 /// An object, or many: of a kind, in a namespace, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,20 +200,21 @@ impl Query {
     pub(super) fn needles(&self) -> Needles {
         let mut needles = Needles::default();
         let quote = |text| ("\"", text, "\"");
-        needles.filter(self.subjects.iter().map(|s| quote(s.as_str())));
+        needles.filter(Part::Caller, self.subjects.iter().map(|s| quote(s.as_str())));
         let accounts: Vec<String> =
             self.service_accounts.iter().map(|(ns, name)| format!("system:serviceaccount:{ns}:{name}")).collect();
-        needles.filter(accounts.iter().chain(&self.pod_uids).map(|s| quote(s.as_str())));
-        needles.filter(self.pods.iter().map(|(_, name)| quote(name.as_str())));
-        needles.filter(self.nodes.iter().map(|node| ("", node.as_str(), "\"")));
-        needles.filter(self.sessions.iter().map(|s| ("", s.as_str(), "\"")));
-        needles
-            .filter(self.objects.iter().flat_map(|wanted| &wanted.kind.plurals).map(|plural| quote(plural.as_str())));
-        needles.filter(self.verbs.iter().map(|v| quote(v.as_str())));
+        needles.filter(Part::Caller, accounts.iter().chain(&self.pod_uids).map(|s| quote(s.as_str())));
+        needles.filter(Part::Caller, self.pods.iter().map(|(_, name)| quote(name.as_str())));
+        needles.filter(Part::Caller, self.nodes.iter().map(|node| ("", node.as_str(), "\"")));
+        // That a credential was issued stands in the annotations.
+        needles.filter(Part::Line, self.sessions.iter().map(|s| ("", s.as_str(), "\"")));
+        let plurals = self.objects.iter().flat_map(|wanted| &wanted.kind.plurals);
+        needles.filter(Part::Line, plurals.map(|plural| quote(plural.as_str())));
+        needles.filter(Part::Line, self.verbs.iter().map(|v| quote(v.as_str())));
         let agents: Vec<String> = self.user_agents.iter().map(|p| literal(p.as_str()).into()).collect();
-        needles.filter(agents.iter().map(|text| ("", text.as_str(), "")));
+        needles.filter(Part::Caller, agents.iter().map(|text| ("", text.as_str(), "")));
         let ips: Vec<String> = self.source_ips.iter().map(prefix).collect();
-        needles.filter(ips.iter().map(|text| ("", text.as_str(), "")));
+        needles.filter(Part::Caller, ips.iter().map(|text| ("", text.as_str(), "")));
         needles
     }
 

@@ -2,6 +2,8 @@
 //!
 //! JSON may write any character as an escape, so a line that holds one which could hide a needle passes too.
 
+use std::ops::Range;
+
 use memchr::memchr;
 use memchr::memmem::Finder;
 
@@ -19,21 +21,38 @@ struct Needle {
     any: Finder<'static>,
 }
 
-/// Per filter, the texts of which a line must hold one. Nothing in it: every line may match.
+/// Where in a line of the API server's own a text can only stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Among who asks, from where and with what: what follows the verb, before the object.
+    Caller,
+    /// Anywhere.
+    Line,
+}
+
+/// The texts of which a line must hold one.
+#[derive(Debug, Clone)]
+struct Filter {
+    part: Part,
+    texts: Vec<Needle>,
+}
+
+/// All filters. Nothing in it: every line may match.
 #[derive(Debug, Clone, Default)]
 pub struct Needles {
-    filters: Vec<Vec<Needle>>,
+    filters: Vec<Filter>,
 }
 
 impl Needles {
     /// Adds a filter; each text with what stands before and after it in an Event's own JSON (`"` and `"` for a whole
     /// string). A filter with a text of which nothing can be looked for holds nothing back.
-    pub fn filter<'a>(&mut self, texts: impl Iterator<Item = (&'a str, &'a str, &'a str)>) {
+    pub fn filter<'a>(&mut self, part: Part, texts: impl Iterator<Item = (&'a str, &'a str, &'a str)>) {
         let needles: Option<Vec<_>> = texts.map(|(before, text, after)| needle(before, text, after)).collect();
-        if let Some(needles) = needles.filter(|n| !n.is_empty()) {
-            self.filters.push(needles);
-            // The longest text is likely the rarest: the first filter decides for most lines.
-            self.filters.sort_by_key(|n| std::cmp::Reverse(n.iter().map(|n| n.own.needle().len()).min()));
+        if let Some(texts) = needles.filter(|n| !n.is_empty()) {
+            self.filters.push(Filter { part, texts });
+            // The shortest part first; and the longest text is likely the rarest: the first filter decides for most lines.
+            let shortest = |f: &Filter| f.texts.iter().map(|n| n.own.needle().len()).min();
+            self.filters.sort_by_key(|f| (f.part, std::cmp::Reverse(shortest(f))));
         }
     }
 
@@ -43,18 +62,26 @@ impl Needles {
         self.filters.is_empty()
     }
 
-    /// Whether the line may match. `own`: it has the shape of the API server's own lines.
-    pub fn may_match(&self, line: &[u8], own: bool) -> bool {
-        self.filters.iter().all(|texts| {
-            let holds = |n: &Needle| if own { n.own.find(line) } else { n.any.find(line) }.is_some();
-            texts.iter().any(holds)
-                || texts.iter().any(|n| may_hide(line, if own { n.own.needle() } else { n.any.needle() }))
-        })
+    /// Whether a text in any form may match.
+    pub fn may_match(&self, text: &[u8]) -> bool {
+        self.filters.iter().all(|filter| filter.may_match(text, |needle| &needle.any))
+    }
+
+    /// Whether a line of the API server's own shape may match; `caller` is where that part lies in it.
+    pub fn may_match_own(&self, line: &[u8], caller: Range<usize>, ahead: &mut Ahead<'_>, at: Range<usize>) -> bool {
+        let (callers, lines) = self.filters.split_at(self.callers());
+        callers.iter().all(|filter| filter.may_match(&line[caller.clone()], |needle| &needle.own))
+            && ahead.may_match(at)
+            && lines.iter().all(|filter| filter.may_match(line, |needle| &needle.own))
+    }
+
+    fn callers(&self) -> usize {
+        self.filters.partition_point(|filter| filter.part == Part::Caller)
     }
 
     /// For the lines of a block, in their order: which of them need be looked at.
     pub fn ahead<'b>(&'b self, block: &'b [u8]) -> Ahead<'b> {
-        let texts = self.filters.first().map_or(&[][..], Vec::as_slice);
+        let texts = self.filters.get(self.callers()).map_or(&[][..], |filter| &filter.texts);
         let mut hidden = [false; 256];
         for byte in texts.iter().flat_map(|n| n.own.needle()) {
             hidden[usize::from(*byte)] = true;
@@ -62,6 +89,14 @@ impl Needles {
         let ahead = texts.iter().map(|text| Next { finder: Some(&text.own), at: None });
         let escape = Some(Next { finder: None, at: None }).filter(|_| !texts.is_empty());
         Ahead { block, hidden, ahead: ahead.chain(escape).collect() }
+    }
+}
+
+impl Filter {
+    fn may_match(&self, text: &[u8], of: impl Fn(&Needle) -> &Finder<'static>) -> bool {
+        self.texts.iter().any(|needle| of(needle).find(text).is_some())
+            || memchr(b'\\', text)
+                .is_some_and(|first| self.texts.iter().any(|needle| may_hide(&text[first..], of(needle).needle())))
     }
 }
 
@@ -81,8 +116,8 @@ struct Next<'b> {
 }
 
 impl Ahead<'_> {
-    /// Whether the line that lies there may match the first filter. Lines are asked for in their order.
-    pub fn may_match(&mut self, line: std::ops::Range<usize>) -> bool {
+    /// Whether the line that lies there may match the first filter of whole lines. Lines are asked for in their order.
+    pub fn may_match(&mut self, line: Range<usize>) -> bool {
         let mut may = self.ahead.is_empty();
         for next in &mut self.ahead {
             let at = match next.at.filter(|at| *at >= line.start) {
@@ -122,8 +157,9 @@ fn hiding_escape(text: &[u8], of: impl Fn(u8) -> bool) -> Option<usize> {
 
 /// The character that an escape's four digits stand for, if it is one of ASCII or Latin 1.
 fn hides(text: &[u8], digits: usize) -> Option<u8> {
-    let code = text.get(digits..digits + 4).and_then(|hex| std::str::from_utf8(hex).ok())?;
-    u8::from_str_radix(code, 16).ok()
+    let [b'0', b'0', high, low] = text.get(digits..digits + 4)? else { return None };
+    let digit = |b: &u8| char::from(*b).to_digit(16).and_then(|n| u8::try_from(n).ok());
+    Some(digit(high)? << 4 | digit(low)?)
 }
 
 /// Characters that no JSON writer need escape, and of which a needle is made.
@@ -150,8 +186,13 @@ mod tests {
 
     fn quoted(texts: &[&str]) -> Needles {
         let mut needles = Needles::default();
-        needles.filter(texts.iter().map(|t| ("\"", *t, "\"")));
+        needles.filter(Part::Line, texts.iter().map(|t| ("\"", *t, "\"")));
         needles
+    }
+
+    fn own(needles: &Needles, line: &str) -> bool {
+        let line = line.as_bytes();
+        needles.may_match_own(line, 0..0, &mut needles.ahead(line), 0..line.len())
     }
 
     #[test]
@@ -164,13 +205,13 @@ mod tests {
             r#""\u006es/checkout""#,
             r#""ns\u002Fcheckout""#,
         ] {
-            assert!(needles.may_match(line.as_bytes(), true), "{line}");
+            assert!(own(&needles, line), "{line}");
         }
         for line in [r#""ns/checkout2""#, r#""a\u003cb\u0026""#, r#""\n\t\"""#, r#""\u"#, r#""é""#] {
-            assert!(!needles.may_match(line.as_bytes(), true), "{line}");
+            assert!(!own(&needles, line), "{line}");
         }
-        assert!(needles.may_match(br#"\"ns/checkout\""#, false), "a line inside a string");
-        assert!(needles.may_match(br#"\"ns/ch\\u0065ckout\""#, false), "an escape inside a string");
+        assert!(needles.may_match(br#"\"ns/checkout\""#), "a line inside a string");
+        assert!(needles.may_match(br#"\"ns/ch\\u0065ckout\""#), "an escape inside a string");
     }
 
     #[test]
@@ -187,14 +228,14 @@ mod tests {
             r#""\/""#,
         ];
         let mut several = quoted(&["ns/checkout", "beta"]);
-        several.filter(std::iter::once(("", "her", "")));
+        several.filter(Part::Line, std::iter::once(("", "her", "")));
         for needles in [quoted(&["ns/checkout"]), quoted(&["beta", "other"]), quoted(&["ø"]), several] {
             let block = lines.join("\n");
             let mut ahead = needles.ahead(block.as_bytes());
             let mut at = 0;
             for line in lines {
                 let may = ahead.may_match(at..at + line.len());
-                assert!(may || !needles.may_match(line.as_bytes(), true), "{line}");
+                assert!(may || !own(&needles, line), "{line}");
                 at += line.len() + 1;
             }
         }
@@ -208,10 +249,22 @@ mod tests {
     #[test]
     fn what_can_not_be_looked_for_holds_nothing_back() {
         assert!(quoted(&["ø"]).is_empty() && quoted(&["checkout", "ab"]).is_empty());
-        assert!(quoted(&["søren@example.org"]).may_match("\"s\\u00f8ren@example.org\"".as_bytes(), true));
+        assert!(own(&quoted(&["søren@example.org"]), "\"s\\u00f8ren@example.org\""));
         let mut both = quoted(&["alpha", "beta"]);
-        both.filter(std::iter::once(("", "gamma", "")));
-        assert!(both.may_match(b"\"beta\" gamma", true) && !both.may_match(b"\"beta\"", true));
-        assert!(!both.may_match(b"gamma", true));
+        both.filter(Part::Line, std::iter::once(("", "gamma", "")));
+        assert!(own(&both, "\"beta\" gamma") && !own(&both, "\"beta\"") && !own(&both, "gamma"));
+    }
+
+    #[test]
+    fn who_asks_is_looked_for_where_it_stands_and_anywhere_in_another_form() {
+        let mut needles = quoted(&["pods"]);
+        needles.filter(Part::Caller, std::iter::once(("\"", "ns/checkout", "\"")));
+        let look = |line: &str| {
+            let caller = line.find('<').unwrap()..line.find('>').unwrap();
+            needles.may_match_own(line.as_bytes(), caller, &mut needles.ahead(line.as_bytes()), 0..line.len())
+        };
+        assert!(look(r#"<"ns/checkout"> "pods""#) && look(r#"<"ns/ch\u0065ckout"> "p\u006fds""#));
+        assert!(!look(r#"<"other"> "ns/checkout" "pods""#) && !look(r#"<"ns/checkout"> "secrets""#));
+        assert!(needles.may_match(br#"<> \"ns/checkout\" \"pods\""#));
     }
 }

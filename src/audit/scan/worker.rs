@@ -1,5 +1,6 @@
 //! What is done with each line.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use memchr::{memchr, memmem};
@@ -136,7 +137,7 @@ impl<'a, W: Watch> Worker<'a, W> {
             if line.len() > MAX_LINE {
                 self.tally.damaged(file, offset + at as u64, Some(number), "longer than 32 MiB");
             } else {
-                let may = |line: &[u8]| ahead.may_match(at..end) && shared.needles.may_match(line, true);
+                let may = |line: &[u8], caller| shared.needles.may_match_own(line, caller, &mut ahead, at..end);
                 self.line(Origin { file: index(file), offset: offset + at as u64, len: 0 }, line, ended, number, may);
             }
             at = end + 1;
@@ -146,7 +147,14 @@ impl<'a, W: Watch> Worker<'a, W> {
     }
 
     /// `may_match`: whether the prefilter lets a line of the API server's own through.
-    fn line(&mut self, at: Origin, line: &[u8], ended: bool, number: u64, may_match: impl FnOnce(&[u8]) -> bool) {
+    fn line(
+        &mut self,
+        at: Origin,
+        line: &[u8],
+        ended: bool,
+        number: u64,
+        may_match: impl FnOnce(&[u8], Range<usize>) -> bool,
+    ) {
         let Some(glance) = self.glancer.glance(line) else {
             return self.record(at, line, ended, Some(number));
         };
@@ -156,7 +164,8 @@ impl<'a, W: Watch> Worker<'a, W> {
         if self.shared.by_credential && !self.tally.credentials {
             self.tally.credentials = memmem::find(line, CREDENTIAL).is_some();
         }
-        let asked = !self.shared.query.nothing && self.may_be_in_window(&glance) && may_match(line);
+        let asked =
+            !self.shared.query.nothing && self.may_be_in_window(&glance) && may_match(line, glance.places.callers());
         if !asked && !self.shared.every {
             return;
         }
@@ -190,7 +199,7 @@ impl<'a, W: Watch> Worker<'a, W> {
         let Ok(text) = std::str::from_utf8(text) else {
             return self.tally.damaged(file, at.offset, number, if ended { "not UTF-8" } else { cut });
         };
-        let asked = self.shared.needles.may_match(text.as_bytes(), false);
+        let asked = self.shared.needles.may_match(text.as_bytes());
         format::records(text, at, &mut |record, origin| match record {
             Record::Event(event) => {
                 self.tally.event(file, self.shared.files[file].series, &event);
