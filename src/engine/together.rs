@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::future::join_all;
+use tokio::sync::Semaphore;
 
 use super::carry_out::interrupted;
 use super::planner::Instance;
@@ -52,9 +53,18 @@ impl Session {
             .collect();
         let intent = |(op, id): (&&str, &String)| Event::Intent { op: (*op).into(), audit_id: id.clone(), attempt: 1 };
         self.emit_all(announced.iter().map(intent).collect())?;
-        let once = |op| self.once(at, action, op, announced.get(op.id.as_str()).cloned());
         let at_once = if ops.iter().all(|op| op.part_of.is_some()) { ops.len() } else { OF_A_STAGE };
-        let results: Vec<_> = futures::stream::iter(ops.iter().map(once)).buffered(at_once).collect().await;
+        let turns = Semaphore::new(at_once);
+        let once = |op: &Op| {
+            let (turns, announced) = (&turns, announced.get(op.id.as_str()).cloned());
+            let op = op.clone();
+            async move {
+                // Turns are given in the order in which they are asked for.
+                let _turn = turns.acquire().await.map_err(|e| Problem::internal(e.to_string()))?;
+                self.once(at, action, &op, announced).await
+            }
+        };
+        let results = join_all(ops.iter().map(once)).await;
         let mut all = Vec::new();
         let mut failed: Vec<Problem> = Vec::new();
         for (op, result) in ops.iter().zip(results) {
