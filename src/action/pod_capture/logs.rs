@@ -92,6 +92,6 @@ pub(super) async fn take(with: &PodCapture, cx: &Cx, op: &Op) -> Result<Done, Pr
             let done = Done::taken(why.clone(), Some(proof), Value::Null);
             if broke { with.again(op, why, done) } else { Ok(done) }
         }
-        None => Ok(Done::taken(format!("{} of log", indicatif::HumanBytes(artifact.size)), None, Value::Null)),
+        None => Ok(Done::taken(indicatif::HumanBytes(artifact.size).to_string(), None, Value::Null)),
     }
 }

@@ -129,6 +129,22 @@ impl PodCapture {
 }
 
 impl PodCapture {
+    async fn take(&self, cx: &Cx, op: &Op) -> Result<Done, Problem> {
+        match text(op, "kind") {
+            "log" => return logs::take(self, cx, op).await,
+            "checkpoint" => return memory::ask(cx, op).await,
+            "memory" => return memory::take(self, cx, op).await,
+            _ => {}
+        }
+        match usable(cx, op).await? {
+            Ok((handle, id)) if sealed::KINDS.contains(&text(op, "kind")) => {
+                sealed::take(self, cx, op, &handle, &id).await
+            }
+            Ok((handle, id)) => receive::from_collector(self, cx, op, &handle, &id).await,
+            Err(why) => self.without_collector(cx, op, &why).await,
+        }
+    }
+
     /// By the container's own programs, as far as these can do it.
     async fn without_collector(&self, cx: &Cx, op: &Op, why: &str) -> Result<Done, Problem> {
         match text(op, "kind") {
@@ -162,6 +178,7 @@ fn subject(op: &Op) -> String {
         "node-logs" => "log files on the node",
         "checkpoint" => "checkpoint",
         "environ" => "environment variables",
+        "log" if op.detail["previous"] == true => "log of the previous instance",
         "credentials" => return format!("credentials at {} of container {container}", text(op, "below")),
         other => other,
     };
@@ -272,19 +289,12 @@ impl Action for PodCapture {
         if collector::starts(op) {
             return collector::start(cx, op).await;
         }
-        match text(op, "kind") {
-            "log" => return logs::take(self, cx, op).await,
-            "checkpoint" => return memory::ask(cx, op).await,
-            "memory" => return memory::take(self, cx, op).await,
-            _ => {}
+        let mut done = self.take(cx, op).await?;
+        // Of several at once each says what it is about.
+        if op.stage.is_some() && !done.detail.contains(&subject(op)) {
+            done.detail = format!("{}: {}", subject(op), done.detail);
         }
-        match usable(cx, op).await? {
-            Ok((handle, id)) if sealed::KINDS.contains(&text(op, "kind")) => {
-                sealed::take(self, cx, op, &handle, &id).await
-            }
-            Ok((handle, id)) => receive::from_collector(self, cx, op, &handle, &id).await,
-            Err(why) => self.without_collector(cx, op, &why).await,
-        }
+        Ok(done)
     }
 
     async fn landed(&self, cx: &Cx, op: &Op) -> Result<(Landed, Option<Done>), Problem> {
@@ -298,7 +308,10 @@ impl Action for PodCapture {
     fn conclude(&self, _: &Value, done: &[(Op, Done)]) -> super::Conclusion {
         let (mut captured, mut incomplete) = (Vec::new(), Vec::new());
         for (op, done) in done.iter().filter(|(op, _)| !collector::starts(op)) {
-            let line = format!("{}: {}", subject(op), done.detail);
+            let line = match done.detail.contains(&subject(op)) {
+                true => done.detail.clone(),
+                false => format!("{}: {}", subject(op), done.detail),
+            };
             match &done.proof {
                 Some(proof) if !proof.is_verified() => incomplete.push(line),
                 _ => captured.push(line),
