@@ -7,7 +7,7 @@ mod name;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -86,7 +86,7 @@ impl Registry {
         self.expect(stored, StatusCode::CREATED, "store the manifest").await?;
         // What a node will ask for, and be given.
         let from = self.url(&format!("manifests/{}", manifest.digest));
-        let shown = self.ask(Method::GET, &from, None, Bytes::new()).await?;
+        let shown = self.ask(Method::GET, &from, Some(&manifest.kind), Bytes::new()).await?;
         let shown = self.expect(shown, StatusCode::OK, "show the manifest under its digest").await?;
         let bytes = Limited::new(shown.into_body(), MAX_ANSWER).collect().await;
         let bytes = bytes.map_err(|e| self.problem(&format!("did not show the whole manifest: {e}")))?.to_bytes();
@@ -110,7 +110,7 @@ impl Registry {
         Ok(whole)
     }
 
-    /// One request; logs in when the registry asks for it.
+    /// One request; logs in when the registry asks for it. `kind` is of the body, or of what is asked for.
     async fn ask(
         &mut self,
         method: Method,
@@ -138,7 +138,8 @@ impl Registry {
     ) -> Result<Response<Incoming>, Problem> {
         let mut request = Request::builder().method(method).uri(url);
         if let Some(kind) = kind {
-            request = request.header(CONTENT_TYPE, kind);
+            // Without it a registry answers that there is no manifest of the old kind.
+            request = request.header(if *method == Method::GET { ACCEPT } else { CONTENT_TYPE }, kind);
         }
         // Another's server is not shown what opens this one.
         if let Some(authorization) = self.authorization.as_ref().filter(|_| self.ours(url)) {

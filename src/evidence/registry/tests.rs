@@ -86,7 +86,10 @@ async fn serve(request: Request<Incoming>, held: &Mutex<Held>, host: &str) -> Re
             answer(201, &[], Bytes::new())
         }
         ("GET", Some(("manifests", digest))) if held.lies => answer(200, &[], digest.to_owned().into()),
-        ("GET", Some(("manifests", digest))) if held.manifests.contains_key(digest) => {
+        ("GET", Some(("manifests", digest)))
+            if held.manifests.contains_key(digest)
+                && header(ACCEPT) == "application/vnd.oci.image.manifest.v1+json" =>
+        {
             answer(200, &[], held.manifests[digest].clone())
         }
         _ => answer(404, &[], r#"{"errors":[{"code":"UNKNOWN","message":"\u001b[31mno"}]}"#.into()),
