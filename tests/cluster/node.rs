@@ -40,8 +40,9 @@ fn alone_a_real_node_is_drained_with_the_printed_rights_and_given_back() {
         let text = kubectl(&["get", "pods", "-A", "--field-selector", &theirs, "-o", names]);
         text.split_whitespace().map(str::to_string).collect()
     };
-    eventually("other tests' pods have left", 120, || {
-        let text = kubectl(&["get", "pods", "-A", "-o", "json"]);
+    eventually("other tests' pods have left the node", 120, || {
+        let on = format!("spec.nodeName={on}");
+        let text = kubectl(&["get", "pods", "-A", "--field-selector", &on, "-o", "json"]);
         let all: Value = serde_json::from_str(&text).unwrap();
         all["items"].as_array().unwrap().iter().all(|p| p["metadata"]["deletionTimestamp"].is_null())
     });
