@@ -15,7 +15,7 @@ use crate::event::{Event, Op};
 
 /// How long after Ctrl-C a request that has left may still be answered.
 const GRACE: Duration = Duration::from_secs(2);
-/// Operations of one stage that are carried out at once: streams of evidence share one connection to the API server.
+/// Operations of one stage that are carried out at once: streams of evidence share the node's disk and the way here.
 const OF_A_STAGE: usize = 3;
 
 impl Session {
