@@ -5,7 +5,7 @@
 //! named here is this test's own.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -66,6 +66,9 @@ fn create(all: &[Value]) {
     apply(json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string().as_bytes());
 }
 
+/// Seconds before a scene that are asked for too: a busy machine plans for a while before it looks.
+const BEFORE: i64 = 20;
+
 impl Scene {
     /// `pods`: with worker (of the account), stranger (whoever has its token) and victim.
     fn set(name: &str, pods: bool) -> Scene {
@@ -74,6 +77,14 @@ impl Scene {
         for kind in ["clusterrolebinding", "clusterrole", "validatingwebhookconfiguration", "csr"] {
             kubectl(&["delete", kind, name, "--ignore-not-found"]);
         }
+        eventually("the audit log reaches back as far as will be asked", 60, || {
+            let log = std::fs::File::open(cluster().audit_log()).unwrap();
+            let mut first = String::new();
+            std::io::BufReader::new(log).read_line(&mut first).unwrap();
+            let first: Value = serde_json::from_str(&first).unwrap();
+            let began = quell::clock::parse(first["stageTimestamp"].as_str().unwrap()).unwrap();
+            (quell::clock::Clock::System.now() - began).whole_seconds() > BEFORE
+        });
         let begun = std::time::Instant::now();
         let space = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         create(&[space(name), space(&beside)]);
@@ -152,9 +163,9 @@ impl Scene {
         called(&cluster().admin(), &all.iter().map(String::as_str).collect::<Vec<_>>(), input)
     }
 
-    /// This scene's time and a little more: a busy machine plans for a while before it looks.
+    /// This scene's time and a little more.
     fn window(&self) -> String {
-        format!("window={}s", self.begun.elapsed().as_secs() + 20)
+        format!("window={}s", self.begun.elapsed().as_secs().cast_signed() + BEFORE)
     }
 
     /// With nothing but what the intruder may, in this scene's time alone.
